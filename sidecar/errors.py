@@ -1,0 +1,117 @@
+"""Every error of the product, one small tree.
+
+    SidecarError
+    ├── ConfigInvalid        a setting is missing or wrong; names the key
+    ├── NumberInvalid        text that is not a fixed-point number
+    ├── NodeError            what the node wrote can't be used; names file, offset, height
+    │   ├── LogCorrupt       bytes that can't be what a node wrote
+    │   ├── LogGap           a height is missing
+    │   ├── LogUnwritable    the log can't be written (disk full, permission)
+    │   ├── SnapshotInvalid  a snapshot that is torn, corrupt or of another chain
+    │   └── SourceMissing    a directory or file that has to be there is not
+    ├── StateMismatch        a transition that the state it meets makes impossible; names height and
+    market └── PeerError            a client's fault: no traceback, it carries the answer
+        ├── HttpRefused      an HTTP status and a message
+        ├── RequestInvalid   a request that parses but asks for what can't be; answered, never
+        closes └── ProtocolViolated a WebSocket close code and a reason └── UpgradeRefused   a
+        handshake that is not RFC 6455's (an HttpRefused)
+
+Ours (a bug) is any other exception. Foreign exceptions are translated where the foreign library is
+called.
+"""
+
+from pathlib import Path
+
+
+class SidecarError(Exception):
+    """The root: everything the product raises on purpose."""
+
+
+class ConfigInvalid(SidecarError):
+    """A setting is missing or wrong. The message names the key and what is allowed."""
+
+
+class NumberInvalid(SidecarError):
+    """A text that is not a fixed-point number."""
+
+
+class NodeError(SidecarError):
+    """What the node wrote can't be used.
+
+    `path`, `offset` (bytes) and `height` say where, as far as known; the message holds them too.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        path: Path | None = None,
+        offset: int | None = None,
+        height: int | None = None,
+    ) -> None:
+        places = (("file", path), ("offset", offset), ("height", height))
+        where = ", ".join(f"{name} {value}" for name, value in places if value is not None)
+        super().__init__(f"{what} ({where})" if where else what)
+        self.path = path
+        self.offset = offset
+        self.height = height
+
+
+class LogCorrupt(NodeError):
+    """Bytes that can't be what a node wrote."""
+
+
+class LogGap(NodeError):
+    """A height is missing between what was read and what follows."""
+
+
+class LogUnwritable(NodeError):
+    """The log can't be written: disk full, permission lost."""
+
+
+class SnapshotInvalid(NodeError):
+    """A snapshot that is torn, corrupt, or of another format or chain."""
+
+
+class SourceMissing(NodeError):
+    """A directory or file that has to be there is not."""
+
+
+class StateMismatch(SidecarError):
+    """A transition that the state it meets makes impossible: the state or the log is wrong."""
+
+    def __init__(self, what: str, *, height: int | None = None, market: str | None = None) -> None:
+        places = (("market", market), ("height", height))
+        where = ", ".join(f"{name} {value}" for name, value in places if value is not None)
+        super().__init__(f"{what} ({where})" if where else what)
+        self.height = height
+        self.market = market
+
+
+class PeerError(SidecarError):
+    """A client's fault. It is answered, counted, and never a traceback."""
+
+
+class HttpRefused(PeerError):
+    """An HTTP request that is answered with `status` and the message as JSON."""
+
+    def __init__(self, status: int, what: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(what)
+        self.status = status
+        self.headers = headers
+
+
+class UpgradeRefused(HttpRefused):
+    """A WebSocket handshake that RFC 6455 section 4.2 refuses."""
+
+
+class RequestInvalid(PeerError):
+    """A request that parses but asks for what can't be. The message says what is allowed."""
+
+
+class ProtocolViolated(PeerError):
+    """A WebSocket peer that broke the protocol or a limit: the connection closes with `code`."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code

@@ -1,0 +1,61 @@
+"""Every limit, with its unit and where its size comes from. The config may lower or raise those
+it names.
+"""
+
+# The node's log (docs/node-log.md)
+RECORD_BYTES_MAX = 64 << 20  # one block; the largest Hyperliquid lines seen are 20 MB
+SEGMENT_BLOCKS = 4096  # a new segment every so many blocks: about seven minutes at 100 ms
+SEGMENT_BYTES = 256 << 20  # or after so many bytes
+SEGMENTS_KEPT_MIN = 2  # the newest two are never deleted
+SNAPSHOTS_KEPT = 2
+SNAPSHOT_CHUNK_ROWS = 4096  # rows of a snapshot that are in memory at a time
+
+# Hyperliquid's files
+LINE_BYTES_MAX = 64 << 20  # a line; misc events reach 20 MB at the top of the hour
+READ_BYTES = 1 << 20  # one read of a growing file
+STREAM_LAG_BLOCKS_MAX = 4096  # rows held of one stream while another one lags: about five minutes
+
+# State
+RECENT_TRADES = 200  # per market, for recentTrades and the snapshot of `trades`
+
+# HTTP
+REQUEST_HEAD_BYTES_MAX = 16 << 10  # nginx: 4 x 8k large buffers; h11: 16 KiB
+REQUEST_HEADERS_MAX = 100  # Apache's LimitRequestFields
+REQUEST_HEADER_LINE_BYTES_MAX = 4 << 10
+REQUEST_HOST_BYTES_MAX = 255  # RFC 1035: a domain name
+REQUEST_BODY_BYTES_MAX = 64 << 10
+
+# WebSocket
+MESSAGE_BYTES_MAX = 64 << 10  # inbound message, all fragments together
+MESSAGE_FRAGMENTS_MAX = 64  # inbound, empty ones count (CVE-2026-48779 of `ws`)
+CLOSE_REASON_BYTES_MAX = 123  # RFC 6455 section 5.5: 125 less the code
+
+# Connections
+RECV_BYTES = 16 << 10  # one recv; also the most that is read beyond what was asked for
+CONNECTIONS_MAX = 10_000
+CONNECTIONS_PER_IP = 100  # Hyperliquid's own limit
+SUBSCRIPTIONS_PER_CONNECTION = 1_000  # Hyperliquid's own limit
+MESSAGES_PER_MINUTE = 2_000  # inbound, per connection; Hyperliquid's own limit per IP
+CONTROL_FRAMES_PER_S = 20  # inbound pings and pongs
+OUTBOX_BYTES_MAX = (
+    4 << 20
+)  # waiting for one client; an L4 snapshot is sent past it, see server/outbox.py
+REQUEST_HEAD_TIMEOUT_S = 10.0
+IDLE_HTTP_TIMEOUT_S = 75.0  # nginx keepalive_timeout
+PING_INTERVAL_S = 20.0
+PONG_TIMEOUT_S = 20.0
+CLOSE_TIMEOUT_S = 5.0
+DRAIN_TIMEOUT_S = 5.0  # shutdown
+ACCEPT_BACKOFF_S = 0.1  # after EMFILE and its like
+
+# Sockets
+LISTEN_BACKLOG = 4096
+SOCKET_RECV_BUFFER_BYTES = 64 << 10
+SOCKET_SEND_BUFFER_BYTES = 256 << 10
+SOCKET_NOTSENT_LOWAT_BYTES = 16 << 10  # trio's default: lag shows in our outbox, not in the kernel
+SOCKET_USER_TIMEOUT_MS = 20_000
+
+# Channels
+L2_LEVELS_DEFAULT = 20
+L2_LEVELS_MAX = 100
+TOPICS_MAX = 20_000  # distinct subscriptions alive at a time

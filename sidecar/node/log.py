@@ -1,0 +1,292 @@
+"""The native log: segments of records, one record a block (docs/node-log.md).
+
+    log/00000000000000000001.seg    [header][block 1][block 2] ... [block 4096]
+    log/00000000000000004097.seg    [header][block 4097] ...           <- growing; its last record
+    may be cut anywhere
+
+`SegmentReader` reads one segment, `LogReader` a whole directory across segments, both without
+waiting: "nothing more yet" is an answer. The node's side is `sidecar.node.log_writer`.
+"""
+
+import os
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from sidecar.errors import LogCorrupt, LogGap, SourceMissing
+from sidecar.limits import RECORD_BYTES_MAX
+from sidecar.node.records import HEAD_BYTES, crc32c, unpack_head
+from sidecar.node.transitions import Block, Logged
+
+FORMAT = "node-log/1"
+SUFFIX = ".seg"
+
+
+class SegmentHeader(msgspec.Struct, array_like=True, frozen=True):
+    """The first record of a segment. `previous_height` is the last height of the segment before,
+    0 for none.
+    """
+
+    format: str
+    chain: str
+    first_height: int
+    previous_height: int
+
+
+class _BlockRecord(msgspec.Struct, array_like=True, frozen=True):
+    height: int
+    time_ns: int
+    written_ns: int
+    transitions: list[Logged]
+
+
+class _LooseBlockRecord(msgspec.Struct, array_like=True, frozen=True):
+    height: int
+    time_ns: int
+    written_ns: int
+    transitions: list[msgspec.Raw]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decode_header = msgspec.msgpack.Decoder(SegmentHeader).decode
+_decode_block = msgspec.msgpack.Decoder(_BlockRecord).decode
+_decode_loose_block = msgspec.msgpack.Decoder(_LooseBlockRecord).decode
+_decode_transition = msgspec.msgpack.Decoder(Logged).decode
+_decode_array = msgspec.msgpack.Decoder(list).decode
+_KNOWN_TAGS = frozenset(kind.__struct_config__.tag for kind in Logged.__args__)
+
+
+def encode_block(block: Block) -> bytes:
+    """The payload of a block's record."""
+    return _encoder.encode((block.height, block.time_ns, block.written_ns, block.transitions))
+
+
+def decode_block(payload: bytes) -> Block:
+    """A block from its record's payload. Raises `msgspec.DecodeError`. O(n).
+
+    Transitions with a tag that this version does not know are skipped and counted in
+    `Block.unknown`.
+    """
+    try:
+        record = _decode_block(payload)
+    except msgspec.ValidationError:
+        return _decode_with_unknown_tags(payload)
+    return Block(record.height, record.time_ns, record.written_ns, record.transitions)  # type: ignore[arg-type]
+
+
+def _decode_with_unknown_tags(payload: bytes) -> Block:
+    record = _decode_loose_block(payload)
+    transitions = []
+    unknown = 0
+    for encoded in record.transitions:
+        fields = _decode_array(encoded)
+        if fields and isinstance(fields[0], int) and fields[0] not in _KNOWN_TAGS:
+            unknown += 1
+        else:
+            transitions.append(_decode_transition(encoded))
+    return Block(record.height, record.time_ns, record.written_ns, transitions, unknown)
+
+
+class SegmentReader:
+    """Reads the records of one segment, growing or done, each with one copy (from the page
+    cache).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.offset = 0
+        self.header: SegmentHeader | None = None
+        self.height = 0  # of the last block read
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise SourceMissing(f"can't open the segment: {error.strerror}", path=path) from error
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def next_block(self) -> Block | None:
+        """The next block, or None while its record is not all there. Raises `LogCorrupt`,
+        `LogGap`.
+        """
+        if self.header is None and not self._read_header():
+            return None
+        payload = self.read_record()
+        if payload is None:
+            return None
+        try:
+            block = decode_block(payload)
+        except msgspec.DecodeError as error:
+            raise self._corrupt(f"not a block: {error}") from error
+        if block.height != self.height + 1:
+            what = f"block {block.height} follows block {self.height}"
+            raise LogGap(what, path=self.path, offset=self.offset, height=self.height + 1)
+        self.offset += HEAD_BYTES + len(payload)
+        self.height = block.height
+        return block
+
+    def at_boundary(self) -> bool:
+        """Whether the file ends where the last read record ended."""
+        size = os.fstat(self._fd).st_size
+        if size < self.offset:
+            raise self._corrupt(f"the file shrank to {size} bytes")
+        return size == self.offset
+
+    def _read_header(self) -> bool:
+        payload = self.read_record()
+        if payload is None:
+            return False
+        try:
+            header = _decode_header(payload)
+        except msgspec.DecodeError as error:
+            raise self._corrupt(f"not a segment header: {error}") from error
+        if header.format != FORMAT:
+            raise self._corrupt(f"format {header.format!r}; this version reads {FORMAT!r}")
+        if f"{header.first_height:020d}{SUFFIX}" != self.path.name:
+            raise self._corrupt(f"the header says first height {header.first_height}")
+        self.offset += HEAD_BYTES + len(payload)
+        self.header = header
+        self.height = header.first_height - 1
+        return True
+
+    def read_record(self) -> bytes | None:
+        """The payload at the offset, its CRC checked, or None while it is not all there; does
+        not move on.
+        """
+        head = os.pread(self._fd, HEAD_BYTES, self.offset)
+        if len(head) < HEAD_BYTES:
+            self.at_boundary()  # a file that shrank is corrupt, not quiet
+            return None
+        length, crc = unpack_head(head)
+        if not 0 < length <= RECORD_BYTES_MAX:
+            raise self._corrupt(f"a record of {length} bytes; 1 to {RECORD_BYTES_MAX} can be")
+        payload = os.pread(self._fd, length, self.offset + HEAD_BYTES)
+        if len(payload) < length:
+            return None
+        if crc32c(payload) != crc:
+            raise self._corrupt(f"the CRC of a record of {length} bytes does not match")
+        return payload
+
+    def _corrupt(self, what: str) -> LogCorrupt:
+        return LogCorrupt(what, path=self.path, offset=self.offset, height=self.height + 1)
+
+
+class LogReader:
+    """Reads blocks above a height from a log directory, segment after segment, without waiting."""
+
+    def __init__(self, directory: Path, *, after: int = 0, chain: str | None = None) -> None:
+        """`after`: the height of the last block that is already known. `chain`: what the
+        segments must say.
+        """
+        self.directory = directory
+        self.chain = chain
+        self.height = after
+        self._segment: SegmentReader | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+
+    @property
+    def position(self) -> tuple[Path, int] | None:
+        """The segment being read and the offset in it."""
+        return None if self._segment is None else (self._segment.path, self._segment.offset)
+
+    def next_block(self) -> Block | None:
+        """The block after `height`, or None while the node has not written it.
+
+        Raises `LogCorrupt` and `LogGap` with file, offset and height; the reader stays where it
+        was.
+        """
+        if self._segment is None and not self._open_first():
+            return None
+        while True:
+            block = self._read()
+            if block is None:
+                if not self._advance():
+                    return None
+            elif block.height > self.height:
+                self.height = block.height
+                return block
+
+    def _read(self) -> Block | None:
+        segment = self._segment
+        assert segment is not None
+        starting = segment.header is None
+        block = segment.next_block()
+        if starting and segment.header is not None:
+            self._check_chain(segment)
+        return block
+
+    def _check_chain(self, segment: SegmentReader) -> None:
+        assert segment.header is not None
+        if self.chain is not None and segment.header.chain != self.chain:
+            what = f"the segment is of chain {segment.header.chain!r}, not {self.chain!r}"
+            raise LogCorrupt(what, path=segment.path, offset=0)
+
+    def _open_first(self) -> bool:
+        segments = list_segments(self.directory)
+        if not segments:
+            return False
+        chosen = [s for s in segments if first_height(s) <= self.height + 1]
+        if not chosen:
+            oldest = first_height(segments[0])
+            raise LogGap(
+                f"the log starts at height {oldest}; height {self.height + 1} is needed",
+                path=segments[0],
+                height=self.height + 1,
+            )
+        self._segment = SegmentReader(chosen[-1])
+        return True
+
+    def _advance(self) -> bool:
+        """Goes to the next segment where there is one and this one is read to its end."""
+        segment = self._segment
+        assert segment is not None
+        newer = [s for s in list_segments(self.directory) if s.name > segment.path.name]
+        if not newer:
+            return False
+        # The next segment exists, so this one is complete; the last read may have been just before
+        # its last append.
+        if segment.at_boundary():
+            self._enter(newer[0], segment)
+        elif segment.read_record() is None:
+            raise LogCorrupt(
+                "the segment ends inside a record though a newer one exists",
+                path=segment.path,
+                offset=segment.offset,
+                height=segment.height + 1,
+            )
+        return True
+
+    def _enter(self, path: Path, before: SegmentReader) -> None:
+        if first_height(path) != before.height + 1:
+            what = f"the next segment starts at height {first_height(path)}"
+            raise LogGap(what, path=path, offset=0, height=before.height + 1)
+        segment = SegmentReader(path)
+        before.close()
+        self._segment = segment
+
+
+def list_segments(directory: Path) -> list[Path]:
+    """The segments of a log, oldest first. Empty where the directory does not exist yet."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    return [directory / name for name in sorted(names) if name.endswith(SUFFIX)]
+
+
+def first_height(segment: Path) -> int:
+    """The height of a segment's first block, from its name. Raises `LogCorrupt`."""
+    if not (segment.stem.isdecimal() and len(segment.stem) == 20):
+        raise LogCorrupt("a segment's name is 20 digits and .seg", path=segment)
+    return int(segment.stem)

@@ -1,0 +1,197 @@
+"""Snapshots: the exchange's state after a height, as records (docs/node-log.md).
+
+    [header][chunk][chunk] ... [footer]        header: format, chain, height, time, rows by kind
+                                               chunk:  up to 4,096 rows of one kind
+                                               footer: rows, CRC-32C of all payloads before it
+
+Rows come in an order in which they can be applied: markets, then their resting orders in queue
+order (bids from the best price, then asks), then recent trades. Other nodes' snapshots are read
+into the same rows.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from sidecar.errors import SnapshotInvalid
+from sidecar.limits import RECORD_BYTES_MAX, SNAPSHOT_CHUNK_ROWS, SNAPSHOTS_KEPT
+from sidecar.node.ipc import sync_directory
+from sidecar.node.records import HEAD_BYTES, crc32c, extend_crc32c, frame, unpack_head
+from sidecar.node.transitions import Fill, MarketListed, OrderStatus, Record
+
+FORMAT = "node-snapshot/1"
+SUFFIX = ".snap"
+
+
+class MarketRow(Record, tag=1, frozen=True):
+    """A market: its listing, prices, and the heights of its newest trade and of its newest order
+    event.
+
+    The heights continue the `prev` chains of what is served: 0 for none so far, None where the node
+    can't tell.
+    """
+
+    listing: MarketListed
+    oracle_px: int = 0
+    mark_px: int = 0
+    trades_height: int | None = None
+    orders_height: int | None = None
+
+
+class RestingRow(Record, tag=2, frozen=True):
+    """A resting order. `status` holds its details as of placement; `px` and `sz` are the book's."""
+
+    market: int
+    oid: int
+    user: bytes
+    side: int
+    px: int
+    sz: int
+    added_ns: int
+    status: OrderStatus | None = None
+
+
+class TradeRow(Record, tag=3, frozen=True):
+    """A recent trade, oldest first within its market."""
+
+    height: int
+    time_ns: int
+    fill: Fill
+
+
+Row = MarketRow | RestingRow | TradeRow
+
+
+class SnapshotHeader(msgspec.Struct, array_like=True, tag="snapshot", frozen=True):
+    """What a snapshot is of: the state after block `height` of `chain`, whose consensus time was
+    `time_ns`.
+    """
+
+    format: str
+    chain: str
+    height: int
+    time_ns: int
+
+
+class _Chunk(msgspec.Struct, array_like=True, tag="rows", frozen=True):
+    rows: list[Row]
+
+
+class _Footer(msgspec.Struct, array_like=True, tag="end", frozen=True):
+    rows: int
+    crc: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decoder: msgspec.msgpack.Decoder[SnapshotHeader | _Chunk | _Footer] = msgspec.msgpack.Decoder(
+    SnapshotHeader | _Chunk | _Footer
+)
+
+
+class SnapshotReader:
+    """A snapshot file: `header` at once, `rows()` as a stream of one chunk at a time."""
+
+    def __init__(self, path: Path, *, chain: str | None = None) -> None:
+        """Reads the file through once, so that a torn snapshot is refused before a row of it is
+        used. O(bytes).
+
+        Raises `SnapshotInvalid`; also where the snapshot is of another chain than `chain`.
+        """
+        self.path = path
+        self._offset = 0
+        self.header = self._verify()
+        if chain is not None and self.header.chain != chain:
+            raise self._invalid(f"is of chain {self.header.chain!r}, not {chain!r}")
+
+    def rows(self) -> Iterator[Row]:
+        """Every row, in the order in which it can be applied."""
+        for payload in self._payloads():
+            record = self._decode(payload)
+            if isinstance(record, _Chunk):
+                yield from record.rows
+
+    def _verify(self) -> SnapshotHeader:
+        payloads = self._payloads()
+        first = next(payloads, b"")
+        header = self._decode(first)
+        if not isinstance(header, SnapshotHeader) or header.format != FORMAT:
+            raise self._invalid(f"does not start with a header of format {FORMAT!r}")
+        covered, last = crc32c(first), b""
+        for payload in payloads:
+            if last:
+                covered = extend_crc32c(covered, last)
+            last = payload
+        footer = self._decode(last)
+        if not isinstance(footer, _Footer) or footer.crc != covered:
+            raise self._invalid("has no valid footer")
+        return header
+
+    def _decode(self, payload: bytes) -> SnapshotHeader | _Chunk | _Footer:
+        try:
+            return _decoder.decode(payload)
+        except msgspec.DecodeError as error:
+            raise self._invalid(f"holds a record that can't be decoded: {error}") from error
+
+    def _payloads(self) -> Iterator[bytes]:
+        self._offset = 0
+        with self.path.open("rb") as file:
+            while head := file.read(HEAD_BYTES):
+                if len(head) < HEAD_BYTES:
+                    raise self._invalid("ends inside a record")
+                length, crc = unpack_head(head)
+                if not 0 < length <= RECORD_BYTES_MAX:
+                    raise self._invalid(f"has a record of {length} bytes")
+                payload = file.read(length)
+                if len(payload) < length or crc32c(payload) != crc:
+                    raise self._invalid("has a record that is torn or whose CRC does not match")
+                yield payload
+                self._offset += HEAD_BYTES + length
+
+    def _invalid(self, what: str) -> SnapshotInvalid:
+        return SnapshotInvalid(f"the snapshot {what}", path=self.path, offset=self._offset)
+
+
+def write_snapshot(directory: Path, header: SnapshotHeader, rows: Iterable[Row]) -> Path:
+    """Writes a snapshot so that it is there whole or not at all, and deletes all but the newest
+    two. O(rows).
+    """
+    path = directory / f"{header.height:020d}{SUFFIX}"
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        covered, count = _write(file, 0, header), 0
+        for chunk in _chunks(rows):
+            covered = _write(file, covered, _Chunk(chunk))
+            count += len(chunk)
+        _write(file, covered, _Footer(count, covered))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    for old in list_snapshots(directory)[SNAPSHOTS_KEPT:]:
+        old.unlink()
+    sync_directory(directory)
+    return path
+
+
+def list_snapshots(directory: Path) -> list[Path]:
+    """The snapshots of a directory, newest first. Empty where it does not exist yet."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    return [directory / name for name in sorted(names, reverse=True) if name.endswith(SUFFIX)]
+
+
+def _write(file: BinaryIO, covered: int, record: msgspec.Struct) -> int:
+    payload = _encode(record)
+    file.write(frame(payload))
+    return extend_crc32c(covered, payload)
+
+
+def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, SNAPSHOT_CHUNK_ROWS)):
+        yield chunk
