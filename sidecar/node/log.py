@@ -279,10 +279,10 @@ class LogReader:
 def list_segments(directory: Path) -> list[Path]:
     """The segments of a log, oldest first. Empty where the directory does not exist yet."""
     try:
-        names = os.listdir(directory)
+        paths = list(directory.iterdir())
     except FileNotFoundError:
         return []
-    return [directory / name for name in sorted(names) if name.endswith(SUFFIX)]
+    return sorted(path for path in paths if path.suffix == SUFFIX)
 
 
 def first_height(segment: Path) -> int:

@@ -5,6 +5,7 @@ that a crash left half written (no reader can have read it) and goes on behind i
 """
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -12,8 +13,15 @@ import msgspec
 
 from sidecar.errors import LogGap, LogUnwritable
 from sidecar.limits import SEGMENT_BLOCKS, SEGMENT_BYTES, SEGMENTS_KEPT_MIN
-from sidecar.node.log import FORMAT, SUFFIX, SegmentHeader, SegmentReader, encode_block
-from sidecar.node.log import first_height, list_segments
+from sidecar.node.log import (
+    FORMAT,
+    SUFFIX,
+    SegmentHeader,
+    SegmentReader,
+    encode_block,
+    first_height,
+    list_segments,
+)
 from sidecar.node.records import frame
 from sidecar.node.transitions import Block
 
@@ -78,7 +86,7 @@ class LogWriter:
         """
         segments = list_segments(self.directory)
         retired: list[Path] = []
-        for segment, following in zip(segments, segments[1:], strict=False):
+        for segment, following in pairwise(segments):
             if len(segments) - len(retired) <= SEGMENTS_KEPT_MIN:
                 break
             if first_height(following) - 1 > snapshot_height:

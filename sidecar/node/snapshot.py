@@ -179,10 +179,10 @@ def write_snapshot(directory: Path, header: SnapshotHeader, rows: Iterable[Row])
 def list_snapshots(directory: Path) -> list[Path]:
     """The snapshots of a directory, newest first. Empty where it does not exist yet."""
     try:
-        names = os.listdir(directory)
+        paths = list(directory.iterdir())
     except FileNotFoundError:
         return []
-    return [directory / name for name in sorted(names, reverse=True) if name.endswith(SUFFIX)]
+    return sorted((path for path in paths if path.suffix == SUFFIX), reverse=True)
 
 
 def _write(file: BinaryIO, covered: int, record: msgspec.Struct) -> int:
