@@ -59,3 +59,8 @@ SOCKET_USER_TIMEOUT_MS = 20_000
 L2_LEVELS_DEFAULT = 20
 L2_LEVELS_MAX = 100
 TOPICS_MAX = 20_000  # distinct subscriptions alive at a time
+
+# Following the node
+FOLLOW_POLL_S = 1.0  # a sleeping follower looks by itself this often
+FOLLOW_SLICE_S = 0.005  # while catching up, the longest time without letting the server run
+SOURCE_RETRY_S = 0.5  # while the node's directory or snapshot is not there yet

@@ -195,6 +195,10 @@ class LogReader:
             self._segment.close()
             self._segment = None
 
+    def directories(self) -> list[Path]:
+        """The directories to watch for new blocks."""
+        return [self.directory]
+
     @property
     def position(self) -> tuple[Path, int] | None:
         """The segment being read and the offset in it."""

@@ -1,0 +1,101 @@
+"""What is sent to clients: the shapes of pushed messages and of the values inside them.
+
+Numbers of the chain are decimal strings, users and hashes 0x hex, times ms. `height` is the block
+that a message speaks for; on EVERY channels `prev` is the height of the message before it on the
+same topic (0: there is none; null: the source of the state could not tell), so that a client can
+see that it missed nothing.
+"""
+
+from typing import Any
+
+import msgspec
+
+from sidecar.fixed import to_text
+from sidecar.node.transitions import BID
+from sidecar.state.book import Quote
+from sidecar.state.market import Trade
+
+NS_PER_MS = 1_000_000
+
+encode = msgspec.json.Encoder().encode
+
+
+class Push(msgspec.Struct, frozen=True):
+    """A message of a LATEST channel: it replaces the one before."""
+
+    channel: str
+    data: Any
+    height: int
+
+
+class ChainedPush(msgspec.Struct, frozen=True):
+    """A message of an EVERY channel: each one counts."""
+
+    channel: str
+    data: Any
+    height: int
+    prev: int | None
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An answer to one client."""
+
+    channel: str
+    data: Any
+
+
+class LevelView(msgspec.Struct, gc=False, frozen=True):
+    """A price level."""
+
+    px: str
+    sz: str
+    n: int
+
+
+class TradeView(msgspec.Struct, gc=False, frozen=True):
+    """A trade: `side` is the taker's, `users` are buyer and seller (null where the node writes
+    one side only).
+    """
+
+    coin: str
+    side: str
+    px: str
+    sz: str
+    time: int
+    hash: str
+    tid: int
+    users: tuple[str | None, str | None]
+
+
+def level_view(quote: Quote) -> LevelView:
+    """A level as clients read it."""
+    px, sz, n = quote
+    return LevelView(to_text(px), to_text(sz), n)
+
+
+def trade_view(symbol: str, trade: Trade) -> TradeView:
+    """A trade as clients read it."""
+    fill = trade.fill
+    return TradeView(
+        symbol,
+        side_text(fill.taker_side),
+        to_text(fill.px),
+        to_text(fill.sz),
+        trade.time_ns // NS_PER_MS,
+        hex_text(fill.hash),
+        fill.tid,
+        (
+            hex_text(fill.buyer.user) if fill.buyer else None,
+            hex_text(fill.seller.user) if fill.seller else None,
+        ),
+    )
+
+
+def side_text(side: int) -> str:
+    """ "B" for bids and buyers, "A" for asks and sellers."""
+    return "B" if side == BID else "A"
+
+
+def hex_text(value: bytes) -> str:
+    """0x and lower-case hex digits."""
+    return "0x" + value.hex()

@@ -1,0 +1,66 @@
+"""What clients say on WebSocket, decoded and checked.
+
+{"method": "subscribe", "subscription": {...}}      {"method": "ping"}
+{"method": "unsubscribe", "subscription": {...}}    {"method": "post", "id": 7, "request":
+{...}}
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from sidecar.errors import RequestInvalid
+
+
+class Subscribe(msgspec.Struct, tag_field="method", tag="subscribe", frozen=True):
+    """Read a topic from now on."""
+
+    subscription: dict[str, Any]
+
+
+class Unsubscribe(msgspec.Struct, tag_field="method", tag="unsubscribe", frozen=True):
+    """Stop reading a topic."""
+
+    subscription: dict[str, Any]
+
+
+class Ping(msgspec.Struct, tag_field="method", tag="ping", frozen=True):
+    """Are you there? (For clients that can't send WebSocket pings.)"""
+
+
+class PostBody(msgspec.Struct, frozen=True):
+    """A request as over HTTP."""
+
+    type: Literal["info", "action"]
+    payload: dict[str, Any]
+
+
+class Post(msgspec.Struct, tag_field="method", tag="post", frozen=True):
+    """An HTTP request over WebSocket; `id` comes back with the answer."""
+
+    id: int
+    request: PostBody
+
+
+Request = Subscribe | Unsubscribe | Ping | Post
+
+_METHODS = ("subscribe", "unsubscribe", "ping", "post")
+_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+
+
+def decode_request(text: str) -> Request:
+    """A client's request. Raises `RequestInvalid` that says what is wrong and what is allowed."""
+    try:
+        return _decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise RequestInvalid(f"{error}; method is one of {', '.join(_METHODS)}") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RequestInvalid(f"not JSON: {error}") from error
+
+
+def decode_json(body: bytes) -> Any:
+    """A JSON body. Raises `RequestInvalid`."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RequestInvalid(f"the body is not JSON: {error}") from error

@@ -1,0 +1,133 @@
+"""Topics: what one subscription reads, shared by all who ask for the same."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import Any, ClassVar
+
+import msgspec
+
+from sidecar.api.messages import ChainedPush, Push
+from sidecar.errors import RequestInvalid
+from sidecar.state.chain import ChainState
+from sidecar.state.changes import Changes
+from sidecar.state.market import Market
+
+Message = Push | ChainedPush
+
+
+class Delivery(Enum):
+    """What may happen to a message while it waits for a slow client."""
+
+    LATEST = "latest"  # it is replaced by the next one of its topic
+    EVERY = "every"  # nothing: the client is closed before one is lost
+
+
+class Topic:
+    """One subscription's content. Equal requests share one Topic, so identity is equality."""
+
+    __slots__ = ("channel", "key", "name")
+
+    def __init__(self, channel: "Channel", key: Any, name: str) -> None:
+        self.channel = channel
+        self.key = key
+        self.name = name
+
+    @property
+    def delivery(self) -> Delivery:
+        """Declared by the channel."""
+        return self.channel.delivery
+
+    def __repr__(self) -> str:
+        return f"<Topic {self.name}>"
+
+
+class Channel(ABC):
+    """A family of topics: one file, one class, one line in the registry
+    (`sidecar.api.channels`).
+    """
+
+    name: ClassVar[str]
+    delivery: ClassVar[Delivery]
+    parameters: ClassVar[type[msgspec.Struct]]  # what a subscription may hold beside its type
+
+    def __init__(self, state: ChainState) -> None:
+        self.state = state
+        self._open: dict[Any, Topic] = {}
+
+    def resolve(self, parameters: Any) -> Topic:
+        """The topic that the parameters ask for. Raises `RequestInvalid`."""
+        key, name = self.key(parameters)
+        return self._open.get(key) or Topic(self, key, name)
+
+    def open(self, topic: Topic) -> None:
+        """Somebody reads the topic from now on."""
+        self._open[topic.key] = topic
+        self.opened(topic)
+
+    def close(self, topic: Topic) -> None:
+        """Nobody reads the topic any more."""
+        del self._open[topic.key]
+        self.closed(topic)
+
+    @abstractmethod
+    def key(self, parameters: Any) -> tuple[Any, str]:
+        """What tells topics apart, and the topic's name. Raises `RequestInvalid`."""
+
+    @abstractmethod
+    def publish(self, changes: Changes) -> Iterable[tuple[Topic, Message]]:
+        """At most one message for each open topic that the block concerns."""
+
+    def snapshot(self, topic: Topic) -> Message | None:  # noqa: ARG002 - most channels use it
+        """What a new subscriber gets first, if anything: the state as of the last block."""
+        return None
+
+    def opened(self, topic: Topic) -> None:  # noqa: B027 - not every channel keeps something
+        """Hook: start keeping what the topic needs."""
+
+    def closed(self, topic: Topic) -> None:  # noqa: B027
+        """Hook: drop what the topic needed."""
+
+    def market(self, coin: str) -> Market:
+        """The market of that name. Raises `RequestInvalid`."""
+        return find_market(self.state, coin)
+
+
+class CoinParameters(msgspec.Struct, frozen=True):
+    """A subscription to one market."""
+
+    coin: str
+
+
+class MarketChannel(Channel):
+    """A channel with one topic a market."""
+
+    parameters = CoinParameters
+
+    def key(self, parameters: CoinParameters) -> tuple[int, str]:
+        """The market's id."""
+        market = self.market(parameters.coin)
+        return market.id, f"{self.name}:{market.symbol}"
+
+    def changed(self, changes: Changes) -> Iterator[tuple[Topic, Any]]:
+        """The open topics whose market the block names, with its changes. O(smaller of the two)."""
+        opened, markets = self._open, changes.markets
+        if len(opened) < len(markets):
+            for market_id, topic in opened.items():
+                if market_id in markets:
+                    yield topic, markets[market_id]
+        else:
+            for market_id, changed in markets.items():
+                if market_id in opened:
+                    yield opened[market_id], changed
+
+
+def find_market(state: ChainState, coin: str) -> Market:
+    """The market of that name. Raises `RequestInvalid` that names some that exist."""
+    market = state.by_symbol.get(coin)
+    if market is None:
+        some = sorted(state.by_symbol)[:10]
+        known = f"this chain has {', '.join(some)}" if some else "no market is listed yet"
+        more = f" and {len(state.by_symbol) - 10} more" if len(state.by_symbol) > 10 else ""
+        raise RequestInvalid(f"unknown coin {coin[:32]!r}: {known}{more}")
+    return market

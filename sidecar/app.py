@@ -1,0 +1,90 @@
+"""The composition root: builds the parts from the settings, runs them in one task group, owns
+the shutdown.
+"""
+
+import signal
+import time
+from collections.abc import Callable
+
+import anyio
+from anyio.abc import TaskGroup
+
+from sidecar.api.channels import Channels
+from sidecar.config import Settings
+from sidecar.node.follow import Follower
+from sidecar.node.source import Start, open_source
+from sidecar.pipeline import run_pipeline
+from sidecar.server.hub import Hub
+from sidecar.server.listener import bind
+from sidecar.server.server import Server
+from sidecar.server.services import Services
+from sidecar.state.chain import ChainState
+from sidecar.telemetry.logs import get_log
+
+_log = get_log("app")
+
+Ready = Callable[[str, int], None]
+
+
+class App:
+    """One sidecar process."""
+
+    def __init__(self, settings: Settings, on_ready: Ready | None = None) -> None:
+        """`on_ready` gets host and port once the state is at the node's head and clients can
+        connect.
+        """
+        self._settings = settings
+        self._on_ready = on_ready
+        self._server: Server | None = None
+
+    async def run(self) -> None:
+        """Serves until SIGINT or SIGTERM, then drains.
+
+        Any task that fails ends the process: what it raised comes out of here, so that systemd
+        restarts it.
+        """
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._run, tasks)
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                async for number in signals:
+                    _log.info("stopping", signal=number.name)
+                    if self._server is not None:
+                        await self._server.drain()
+                    break
+            tasks.cancel_scope.cancel()
+        _log.info("stopped")
+
+    async def _run(self, tasks: TaskGroup) -> None:
+        server_settings = self._settings.server
+        with bind(server_settings.host, server_settings.port) as listener:
+            start = await open_source(self._settings.source)
+            state = _restore(start)
+            hub, channels = Hub(), Channels(state)
+            self._server = Server(listener, Services(server_settings, state, channels, hub))
+            follower = Follower(start.reader, busy_poll=self._settings.source.busy_poll)
+            tasks.start_soon(self._serve_at_head, follower, self._server, state)
+            try:
+                await run_pipeline(follower.blocks(), state, channels, hub)
+            finally:
+                start.reader.close()
+
+    async def _serve_at_head(self, follower: Follower, server: Server, state: ChainState) -> None:
+        await follower.at_head.wait()
+        server.listen()
+        host = self._settings.server.host
+        _log.info("ready", host=host, port=server.port, height=state.height)
+        if self._on_ready is not None:
+            self._on_ready(host, server.port)
+        await server.serve()
+
+
+def _restore(start: Start) -> ChainState:
+    began = time.monotonic()
+    state = ChainState()
+    state.restore(start.height, start.time_ns, start.rows)
+    orders = sum(len(market.book.orders) for market in state.markets.values())
+    seconds = round(time.monotonic() - began, 3)
+    _log.info(
+        "state restored", chain=start.chain, height=state.height, orders=orders, seconds=seconds
+    )
+    return state

@@ -1,0 +1,76 @@
+"""The `sidecar` command. Each subcommand is a module here with `add_arguments` and `run`."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+from sidecar import __version__
+from sidecar.cli import demo, devnet, log, replay, serve, watch
+from sidecar.errors import SidecarError
+
+_COMMANDS: dict[str, ModuleType] = {
+    "serve": serve,
+    "devnet": devnet,
+    "watch": watch,
+    "replay": replay,
+    "log": log,
+    "demo": demo,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit code: 0 done, 1 failed with a reason on stderr, 2
+    misused.
+    """
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int | None] = options.run
+    try:
+        return run(options) or 0
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1  # whoever read our output has gone: `sidecar log inspect | head`
+    except SidecarError as error:
+        return _fail(error)
+    except BaseExceptionGroup as group:
+        error = _first_known(group)
+        if error is None:
+            raise
+        return _fail(error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sidecar",
+        description="Trading APIs beside the node of an on-chain order-book exchange.",
+    )
+    parser.add_argument("--version", action="version", version=f"sidecar {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, module in _COMMANDS.items():
+        summary, _, details = (module.__doc__ or "").partition("\n")
+        command = commands.add_parser(
+            name,
+            help=summary.rstrip("."),
+            description=summary,
+            epilog=details.strip(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def _fail(error: SidecarError) -> int:
+    print(f"sidecar: {type(error).__name__}: {error}", file=sys.stderr)
+    return 1
+
+
+def _first_known(group: BaseExceptionGroup) -> SidecarError | None:
+    """The error that ended a task group, if every leaf is one that has a message for the
+    operator.
+    """
+    known, unknown = group.split(SidecarError)
+    while isinstance(known, BaseExceptionGroup):
+        known = known.exceptions[0]
+    return known if unknown is None and isinstance(known, SidecarError) else None

@@ -1,0 +1,51 @@
+"""Serve WebSocket feeds and HTTP queries from a node's log.
+
+Settings come from the --config file, then SIDECAR_<SECTION>_<KEY> in the environment, then flags.
+Ends on SIGINT or SIGTERM: clients are told, then the process exits with 0.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import anyio
+
+from sidecar.app import App
+from sidecar.config import Settings, keys, load_settings
+from sidecar.telemetry.logs import configure_logs
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One flag for each setting."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML")
+    parser.add_argument("--check", action="store_true", help="check the settings and exit")
+    for key in keys():
+        default = "none" if key.default is None else str(key.default).lower()
+        choices = f" ({', '.join(key.choices)})" if key.choices else ""
+        parser.add_argument(
+            key.flag,
+            dest=key.dotted,
+            metavar=key.name.upper(),
+            help=f"{key.description}{choices}; default {default}".replace("%", "%%"),
+        )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Loads and checks the settings, then serves."""
+    given = vars(options)
+    flags = {key.dotted: text for key in keys() if (text := given[key.dotted]) is not None}
+    settings = load_settings(options.config, os.environ, flags)
+    if options.check:
+        print("the settings are valid")
+        return
+    configure_logs(settings.log.level, settings.log.style)
+    anyio.run(_serve, settings, backend_options={"use_uvloop": True})
+
+
+async def _serve(settings: Settings) -> None:
+    await App(settings, _announce).run()
+
+
+def _announce(host: str, port: int) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    print(f"serving ws://{shown}:{port}/ws and http://{shown}:{port}/info", flush=True)

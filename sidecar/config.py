@@ -1,0 +1,194 @@
+"""Settings: a TOML file, then the environment, then flags; each key once, checked at the start.
+
+`source.kind` in the file is `SIDECAR_SOURCE_KIND` in the environment and `--source-kind` on the
+command line.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from sidecar import limits
+from sidecar.errors import ConfigInvalid
+
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the node's output is."""
+
+    kind: Annotated[
+        Literal["native", "hyperliquid"],
+        Meta(description="what the node writes: the native log or Hyperliquid's *_by_block files"),
+    ] = "native"
+    path: Annotated[
+        str,
+        Meta(description="the node's IPC directory, or Hyperliquid's data directory (~/hl/data)"),
+    ] = "ipc"
+    snapshot: Annotated[
+        str | None,
+        Meta(description="hyperliquid only: an L4 snapshot file to start from, .json or .json.gz"),
+    ] = None
+    busy_poll: Annotated[
+        bool,
+        Meta(description="never sleep while waiting for the node: lower latency, a whole core"),
+    ] = False
+
+
+class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What clients connect to, and what one of them may use."""
+
+    host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="port for WebSocket and HTTP; 0 picks one")
+    ] = 8010
+    connections_max: Annotated[Positive, Meta(description="connections in all")] = (
+        limits.CONNECTIONS_MAX
+    )
+    connections_per_ip: Annotated[Positive, Meta(description="connections from one address")] = (
+        limits.CONNECTIONS_PER_IP
+    )
+    subscriptions_per_connection: Annotated[
+        Positive, Meta(description="subscriptions of one connection")
+    ] = limits.SUBSCRIPTIONS_PER_CONNECTION
+    messages_per_minute: Annotated[
+        Positive, Meta(description="inbound messages of one connection")
+    ] = limits.MESSAGES_PER_MINUTE
+    outbox_bytes_max: Annotated[
+        Positive, Meta(description="bytes that may wait for a slow client")
+    ] = limits.OUTBOX_BYTES_MAX
+    ping_interval_s: Annotated[Seconds, Meta(description="silence before a WebSocket ping")] = (
+        limits.PING_INTERVAL_S
+    )
+    pong_timeout_s: Annotated[
+        Seconds, Meta(description="silence after a ping before the connection ends")
+    ] = limits.PONG_TIMEOUT_S
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The sidecar's own log lines, on stderr."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="the least urgent that is shown"),
+    ] = "info"
+    style: Annotated[
+        Literal["auto", "json", "text"], Meta(description="auto is text on a terminal, else json")
+    ] = "auto"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be set."""
+
+    source: SourceSettings = SourceSettings()
+    server: ServerSettings = ServerSettings()
+    log: LogSettings = LogSettings()
+
+
+class Key(msgspec.Struct, frozen=True):
+    """One setting: its section and name, its plain type, default and description."""
+
+    section: str
+    name: str
+    type: type
+    choices: tuple[str, ...]
+    default: Any
+    description: str
+
+    @property
+    def dotted(self) -> str:
+        """As in the file and in messages: `source.kind`."""
+        return f"{self.section}.{self.name}"
+
+    @property
+    def environment(self) -> str:
+        """As in the environment: `SIDECAR_SOURCE_KIND`."""
+        return f"SIDECAR_{self.section}_{self.name}".upper()
+
+    @property
+    def flag(self) -> str:
+        """As on the command line: `--source-kind`."""
+        return f"--{self.section}-{self.name}".replace("_", "-")
+
+
+def keys() -> Iterator[Key]:
+    """Every setting, in the order of the file."""
+    for section in msgspec.structs.fields(Settings):
+        hints = get_type_hints(section.type, include_extras=True)
+        for field in msgspec.structs.fields(section.type):
+            plain, choices, description = _describe(hints[field.name])
+            yield Key(section.name, field.name, plain, choices, field.default, description)
+
+
+def load_settings(
+    path: Path | None, environment: Mapping[str, str], flags: Mapping[str, str]
+) -> Settings:
+    """The settings from a file (None: defaults only), `environment` and `flags` (by dotted key), in
+    rising order.
+
+    Raises `ConfigInvalid`, which names the key, where it was set, and what is allowed.
+    """
+    tree = _read(path) if path is not None else {}
+    origin = str(path)
+    for key in keys():
+        for text, name in (
+            (environment.get(key.environment), key.environment),
+            (flags.get(key.dotted), key.flag),
+        ):
+            if text is not None:
+                section = tree.setdefault(key.section, {})
+                section[key.name] = _parse(key, text, name)
+                origin = f"{path}, the environment or the flags" if path else "environment or flags"
+    try:
+        return msgspec.convert(tree, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigInvalid(f"{origin}: {_explain(str(error))}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError as error:
+        raise ConfigInvalid(f"{path}: no such config file") from error
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigInvalid(f"{path}: {error}") from error
+
+
+def _parse(key: Key, text: str, origin: str) -> Any:
+    if key.type is bool:
+        try:
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[
+                text.lower()
+            ]
+        except KeyError:
+            raise ConfigInvalid(f"{origin}: {key.dotted} is true or false, not {text!r}") from None
+    if key.type in (int, float):
+        try:
+            return key.type(text)
+        except ValueError:
+            raise ConfigInvalid(f"{origin}: {key.dotted} is a number, not {text!r}") from None
+    return text
+
+
+def _explain(message: str) -> str:
+    """msgspec's message with the key in front: "Expected ... - at `$.server.port`"."""
+    what, _, place = message.partition(" - at `$.")
+    return f"{place.rstrip('`')}: {what}" if place else what
+
+
+def _describe(hint: Any) -> tuple[type, tuple[str, ...], str]:
+    description = ""
+    while get_origin(hint) is Annotated:
+        hint, *metadata = get_args(hint)
+        for meta in metadata:
+            description = meta.description or description
+    if get_origin(hint) is Literal:
+        return str, get_args(hint), description
+    plain = next((one for one in get_args(hint) if one is not type(None)), hint)
+    return plain, (), description

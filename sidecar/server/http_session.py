@@ -1,0 +1,93 @@
+"""One TCP connection from its first byte: HTTP requests one after another, until one of them
+upgrades.
+
+    GET /ws           the WebSocket upgrade
+    POST /info        JSON in, JSON out
+    POST /exchange    refused: this sidecar does not take orders
+"""
+
+import anyio
+
+from sidecar.api.info import answer_info
+from sidecar.api.messages import encode
+from sidecar.api.requests import decode_json
+from sidecar.errors import HttpRefused, RequestInvalid
+from sidecar.limits import IDLE_HTTP_TIMEOUT_S, REQUEST_HEAD_TIMEOUT_S
+from sidecar.protocol import upgrade
+from sidecar.protocol.http import HttpConnection, Request
+from sidecar.server.connection import Connection
+from sidecar.server.services import Services
+
+
+class HttpSession:
+    """Answers HTTP on one connection."""
+
+    def __init__(self, connection: Connection, services: Services) -> None:
+        self._connection = connection
+        self._services = services
+        self._http = HttpConnection()
+
+    async def run(self) -> bytes | None:
+        """Serves until the peer ends (None) or upgrades: then the bytes that followed its
+        request.
+        """
+        first_byte_s = REQUEST_HEAD_TIMEOUT_S
+        try:
+            while (request := await self._next_request(first_byte_s)) is not None:
+                first_byte_s = IDLE_HTTP_TIMEOUT_S
+                if request.path == "/ws":
+                    self._connection.send(self._upgrade(request))
+                    return self._http.leftover()
+                self._connection.send(self._respond(request))
+                if self._http.should_close:
+                    break
+        except HttpRefused as error:
+            self._connection.send(self._http.refuse(error))
+        self._connection.finish()
+        await self._connection.linger()
+        return None
+
+    async def _next_request(self, first_byte_s: float) -> Request | None:
+        request = self._http.next_request()
+        if request is not None or self._http.closed:
+            return request
+        started = False
+        with anyio.move_on_after(first_byte_s) as scope:
+            while request is None and not self._http.closed:
+                data = await self._connection.receive(self._http.room())
+                if not started:
+                    started = True
+                    scope.deadline = anyio.current_time() + REQUEST_HEAD_TIMEOUT_S
+                self._http.receive(data)
+                request = self._http.next_request()
+        if scope.cancelled_caught and started:
+            raise HttpRefused(408, f"the request took more than {REQUEST_HEAD_TIMEOUT_S:.0f} s")
+        return request
+
+    def _upgrade(self, request: Request) -> bytes:
+        if not upgrade.is_upgrade(request):
+            raise HttpRefused(426, "/ws speaks WebSocket only", (("Upgrade", "websocket"),))
+        return upgrade.accept(request)
+
+    def _respond(self, request: Request) -> bytes:
+        try:
+            status, body = self._route(request)
+        except HttpRefused as error:
+            message = encode({"code": error.status, "msg": str(error)})
+            return self._http.respond(error.status, message, headers=error.headers)
+        return self._http.respond(status, body)
+
+    def _route(self, request: Request) -> tuple[int, bytes]:
+        if request.path not in ("/info", "/exchange"):
+            raise HttpRefused(
+                404, f"no {request.path[:64]!r} here; there are /ws, /info, /exchange"
+            )
+        if request.method != "POST":
+            allow = (("Allow", "POST"),)
+            raise HttpRefused(405, f"{request.path} takes POST with a JSON body", allow)
+        if request.path == "/exchange":
+            raise HttpRefused(501, "this sidecar does not take orders; send them to the chain")
+        try:
+            return 200, encode(answer_info(self._services.state, decode_json(request.body)))
+        except RequestInvalid as error:
+            raise HttpRefused(422, str(error)) from None

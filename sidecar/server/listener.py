@@ -1,0 +1,71 @@
+"""Listening sockets, and the accept loop that survives what accept() can say."""
+
+import errno
+import socket
+
+import anyio
+
+from sidecar import limits
+from sidecar.errors import ConfigInvalid
+from sidecar.telemetry.logs import get_log
+
+_log = get_log("server")
+
+_OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound, non-blocking socket; connections inherit its options (Linux). Raises
+    `ConfigInvalid`.
+
+    It does not listen yet: until the state is live, clients are refused at once instead of kept
+    waiting.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigInvalid(f"server.host: can't listen on {host!r}: {error}") from error
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for level, option, value in _OPTIONS:
+            sock.setsockopt(level, option, value)
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        raise ConfigInvalid(f"server.port: can't listen on {host} port {port}: {error}") from error
+    sock.setblocking(False)
+    return sock
+
+
+async def accept(listener: socket.socket) -> tuple[socket.socket, str]:
+    """The next connection and its peer's address. Waits while the process is out of descriptors
+    or memory.
+    """
+    while True:
+        try:
+            sock, address = listener.accept()
+        except BlockingIOError:
+            await anyio.wait_readable(listener)
+        except OSError as error:
+            if error.errno in _OUT_OF_RESOURCES:
+                _log.error("can't accept connections", reason=str(error))
+                await anyio.sleep(limits.ACCEPT_BACKOFF_S)
+            elif error.errno == errno.EBADF:
+                raise
+            # else the peer gave up before we came: ECONNABORTED, EPROTO, ...
+        else:
+            sock.setblocking(False)
+            return sock, str(address[0])
+
+
+_OPTIONS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, limits.SOCKET_NOTSENT_LOWAT_BYTES),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.SOCKET_USER_TIMEOUT_MS),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.SOL_SOCKET, socket.SO_RCVBUF, limits.SOCKET_RECV_BUFFER_BYTES),
+    (socket.SOL_SOCKET, socket.SO_SNDBUF, limits.SOCKET_SEND_BUFFER_BYTES),
+)

@@ -1,0 +1,116 @@
+"""The server: accepts connections, gives each its task, looks after all of them once a second,
+drains at the end.
+"""
+
+import socket
+import time
+from collections import Counter
+
+import anyio
+from anyio.abc import TaskGroup
+
+from sidecar.limits import DRAIN_TIMEOUT_S, LISTEN_BACKLOG
+from sidecar.protocol.closecodes import CloseCode
+from sidecar.server.connection import Connection
+from sidecar.server.http_session import HttpSession
+from sidecar.server.listener import accept
+from sidecar.server.services import Services
+from sidecar.server.websocket_session import WebSocketSession
+from sidecar.telemetry.logs import get_log
+
+_log = get_log("server")
+
+_TICK_S = 1.0
+
+
+class Server:
+    """All connections of one listening socket."""
+
+    def __init__(self, listener: socket.socket, services: Services) -> None:
+        self._listener = listener
+        self._services = services
+        self._sessions: set[WebSocketSession] = set()
+        self._connections: dict[Connection, None] = {}
+        self._by_address: Counter[str] = Counter()
+        self._draining = False
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._listener.getsockname()[1])
+
+    def listen(self) -> None:
+        """Clients can connect from now on."""
+        self._listener.listen(LISTEN_BACKLOG)
+
+    async def serve(self) -> None:
+        """Accepts and serves until cancelled. `drain` first ends it politely."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._tick)
+            while True:
+                sock, address = await accept(self._listener)
+                if self._admits(address):
+                    self._start(tasks, sock, address)
+                else:
+                    sock.close()
+
+    async def drain(self) -> None:
+        """Refuses new connections, tells every client 1001, and waits until they have gone or
+        time is up.
+        """
+        self._draining = True
+        for session in list(self._sessions):
+            session.close(CloseCode.GOING_AWAY, "the server is shutting down; reconnect")
+        deadline = time.monotonic() + DRAIN_TIMEOUT_S
+        while self._sessions and time.monotonic() < deadline:
+            await anyio.sleep(0.02)
+
+    def _admits(self, address: str) -> bool:
+        settings = self._services.settings
+        return (
+            not self._draining
+            and len(self._connections) < settings.connections_max
+            and self._by_address[address] < settings.connections_per_ip
+        )
+
+    def _start(self, tasks: TaskGroup, sock: socket.socket, address: str) -> None:
+        connection = Connection(sock, address, tasks.start_soon)
+        self._connections[connection] = None
+        self._by_address[address] += 1
+        tasks.start_soon(self._serve_connection, connection)
+
+    async def _serve_connection(self, connection: Connection) -> None:
+        """A fault of one connection ends that connection: ours is logged with its traceback,
+        once.
+        """
+        try:
+            with connection.scope:
+                leftover = await HttpSession(connection, self._services).run()
+                if leftover is not None:
+                    await self._serve_websocket(connection, leftover)
+        except Exception:  # noqa: BLE001 - the one place where a bug in one connection is contained
+            _log.exception("bug: connection ended", address=connection.address)
+        finally:
+            connection.close()
+            del self._connections[connection]
+            self._by_address[connection.address] -= 1
+            if not self._by_address[connection.address]:
+                del self._by_address[connection.address]
+
+    async def _serve_websocket(self, connection: Connection, leftover: bytes) -> None:
+        session = WebSocketSession(connection, self._services)
+        self._sessions.add(session)
+        try:
+            await session.run(leftover)
+        except Exception:
+            session.close(CloseCode.INTERNAL_ERROR, "an error of the server")
+            raise
+        finally:
+            self._sessions.discard(session)
+
+    async def _tick(self) -> None:
+        while True:
+            await anyio.sleep(_TICK_S)
+            now = time.monotonic()
+            for session in list(self._sessions):
+                session.tick(now)

@@ -1,0 +1,18 @@
+"""What every connection needs of the rest of the process."""
+
+from dataclasses import dataclass
+
+from sidecar.api.channels import Channels
+from sidecar.config import ServerSettings
+from sidecar.server.hub import Hub
+from sidecar.state.chain import ChainState
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Shared by all connections; nothing in it waits."""
+
+    settings: ServerSettings
+    state: ChainState
+    channels: Channels
+    hub: Hub

@@ -1,0 +1,206 @@
+"""One WebSocket client: its requests, its subscriptions, its end.
+
+A bad request is answered and costs nothing; a broken protocol, a limit passed or a slow reader ends
+the connection with a close frame that says why. Whoever ends it, everything goes through `_close`.
+"""
+
+import time
+
+from sidecar.api.info import answer_info
+from sidecar.api.messages import Reply, encode
+from sidecar.api.requests import Ping, Post, Request, Subscribe, Unsubscribe, decode_request
+from sidecar.api.topics import Delivery, Topic
+from sidecar.errors import RequestInvalid
+from sidecar.limits import CLOSE_TIMEOUT_S, CONTROL_FRAMES_PER_S, TOPICS_MAX
+from sidecar.protocol import frames
+from sidecar.protocol.closecodes import CloseCode
+from sidecar.protocol.websocket import (
+    CloseReceived,
+    Event,
+    Message,
+    PingReceived,
+    Violation,
+    WebSocketConnection,
+)
+from sidecar.server.connection import Connection
+from sidecar.server.rates import Rate
+from sidecar.server.services import Services
+from sidecar.telemetry.logs import get_log
+
+_log = get_log("server")
+
+
+class WebSocketSession:
+    """Speaks with one client. Is a `Subscriber` of the hub."""
+
+    def __init__(self, connection: Connection, services: Services) -> None:
+        self._connection = connection
+        self._services = services
+        self._websocket = WebSocketConnection()
+        self._topics: dict[Topic, None] = {}
+        settings = services.settings
+        self._messages = Rate(settings.messages_per_minute, 60.0)
+        self._controls = Rate(CONTROL_FRAMES_PER_S, 1.0)
+        self._heard_at = time.monotonic()
+        self._pinged = False
+        self._close_by: float | None = None
+
+    async def run(self, leftover: bytes) -> None:
+        """Until the client has gone. `leftover`: what it sent right behind its upgrade request."""
+        try:
+            data = leftover
+            while True:
+                if data:
+                    self._hear(data)
+                data = await self._connection.receive()
+                if not data:
+                    return
+        finally:
+            for topic in self._topics:
+                self._services.hub.unsubscribe(self, topic)
+            self._topics.clear()
+
+    def deliver(self, joined: bytes, parts: list[tuple[Topic, bytes]], height: int) -> None:
+        """Sends a block's frames (see `Subscriber`)."""
+        connection = self._connection
+        if self._close_by is not None or connection.lost:
+            return
+        if not connection.outbox:
+            connection.send(joined)
+            return
+        outbox = connection.outbox
+        for topic, frame in parts:
+            outbox.push(frame, topic, height)
+            if outbox.bytes > self._services.settings.outbox_bytes_max:
+                self._close_slow(topic, height)
+                return
+
+    def tick(self, now: float) -> None:
+        """Called about once a second: pings a silent client, ends a dead one or one that does
+        not close.
+        """
+        if self._close_by is not None:
+            if now >= self._close_by:
+                self._connection.abort()
+            return
+        settings = self._services.settings
+        silence = now - self._heard_at
+        if silence < settings.ping_interval_s:
+            self._pinged = False
+        elif not self._pinged:
+            self._pinged = True
+            self._connection.send(self._websocket.ping(b""))
+        elif silence >= settings.ping_interval_s + settings.pong_timeout_s:
+            _log.info("client gone", address=self._connection.address, reason="no pong")
+            self._connection.abort()
+
+    def close(self, code: int, reason: str) -> None:
+        """Tells the client why it is let go, and ends the connection when it answers or time is
+        up.
+        """
+        if self._close_by is None:
+            self._close(self._websocket.close(code, reason), reason)
+
+    def _hear(self, data: bytes) -> None:
+        self._heard_at = time.monotonic()
+        for event in self._websocket.receive(data):
+            if self._close_by is None:
+                self._on_event(event)
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Message):
+            if self._messages.exceeded(self._heard_at):
+                limit = self._services.settings.messages_per_minute
+                self.close(CloseCode.POLICY_VIOLATION, f"more than {limit} messages a minute")
+            else:
+                self._on_message(event.data)
+        elif isinstance(event, CloseReceived):
+            self._close(self._websocket.reply_close(), "closed by the client")
+        elif isinstance(event, Violation):
+            self.close(event.code, event.reason)
+        elif self._controls.exceeded(self._heard_at):
+            reason = f"more than {CONTROL_FRAMES_PER_S} control frames a second"
+            self.close(CloseCode.POLICY_VIOLATION, reason)
+        elif isinstance(event, PingReceived):
+            self._connection.send(self._websocket.pong(event.payload))
+
+    def _on_message(self, text: str) -> None:
+        try:
+            request = decode_request(text)
+            self._answer(request)
+        except RequestInvalid as error:
+            self._reply(Reply("error", str(error)))
+
+    def _answer(self, request: Request) -> None:
+        match request:
+            case Subscribe():
+                self._subscribe(request)
+            case Unsubscribe():
+                self._unsubscribe(request)
+            case Post():
+                self._post(request)
+            case Ping():
+                self._connection.send(_PONG)
+
+    def _subscribe(self, request: Subscribe) -> None:
+        services = self._services
+        topic = services.channels.resolve(request.subscription)
+        limit = services.settings.subscriptions_per_connection
+        if topic in self._topics:
+            raise RequestInvalid(f"already subscribed: {topic.name}")
+        if len(self._topics) >= limit:
+            raise RequestInvalid(f"a connection may have {limit} subscriptions")
+        if services.hub.topics >= TOPICS_MAX:
+            raise RequestInvalid("this server has too many distinct subscriptions; try again later")
+        services.hub.subscribe(self, topic)
+        self._topics[topic] = None
+        self._reply(_subscription_response("subscribe", request.subscription))
+        snapshot = topic.channel.snapshot(topic)
+        if snapshot is not None:
+            self._connection.send(frames.text(encode(snapshot)), counted=False)
+
+    def _unsubscribe(self, request: Unsubscribe) -> None:
+        topic = self._services.channels.resolve(request.subscription)
+        if topic not in self._topics:
+            raise RequestInvalid(f"not subscribed: {topic.name}")
+        del self._topics[topic]
+        self._services.hub.unsubscribe(self, topic)
+        self._reply(_subscription_response("unsubscribe", request.subscription))
+
+    def _post(self, request: Post) -> None:
+        body = request.request
+        response: dict[str, object]
+        try:
+            if body.type == "action":
+                raise RequestInvalid("this sidecar does not take orders; send them to the chain")
+            answer = answer_info(self._services.state, body.payload)
+            payload = {"type": body.payload["type"], "data": answer}
+            response = {"type": "info", "payload": payload}
+        except RequestInvalid as error:
+            response = {"type": "error", "payload": str(error)}
+        self._reply(Reply("post", {"id": request.id, "response": response}))
+
+    def _reply(self, reply: Reply) -> None:
+        self._connection.send(frames.text(encode(reply)))
+        if self._connection.outbox.bytes > self._services.settings.outbox_bytes_max:
+            self.close(CloseCode.TRY_AGAIN_LATER, "the answers to your requests are not read")
+
+    def _close_slow(self, topic: Topic, height: int) -> None:
+        oldest = self._connection.outbox.oldest_height(topic)
+        resume = (height if oldest is None else oldest) - 1
+        what = "resume from height" if topic.delivery is Delivery.EVERY else "was at height"
+        self._connection.outbox.clear_waiting()
+        self.close(CloseCode.TRY_AGAIN_LATER, f"too slow on {topic.name[:48]}: {what} {resume}")
+
+    def _close(self, frame: bytes, reason: str) -> None:
+        _log.debug("closing", address=self._connection.address, reason=reason)
+        self._close_by = time.monotonic() + CLOSE_TIMEOUT_S
+        self._connection.send(frame)
+        self._connection.finish()
+
+
+_PONG = frames.text(b'{"channel":"pong"}')
+
+
+def _subscription_response(method: str, subscription: dict[str, object]) -> Reply:
+    return Reply("subscriptionResponse", {"method": method, "subscription": subscription})

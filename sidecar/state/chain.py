@@ -1,0 +1,188 @@
+"""The exchange as of a height: `apply(block)` moves it on by one block and says what changed.
+
+Pure: no clock, no I/O, no randomness; the same snapshot and blocks give the same state everywhere.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sidecar.errors import StateMismatch
+from sidecar.node.snapshot import MarketRow, RestingRow, Row, TradeRow
+from sidecar.node.transitions import (
+    BID,
+    Block,
+    BookAdded,
+    BookChanged,
+    BookRemoved,
+    Fill,
+    MarketListed,
+    OrdersRefused,
+    OrderStatus,
+    PricesUpdated,
+)
+from sidecar.state.book import Order
+from sidecar.state.changes import Changes, Diff, DiffKind, MarketChanges
+from sidecar.state.market import Market, Trade
+
+_NEW, _UPDATE, _REMOVE = DiffKind.NEW, DiffKind.UPDATE, DiffKind.REMOVE
+_PLACING = frozenset(("open", "triggered"))  # statuses after which an order may rest
+
+
+class ChainState:
+    """All markets after block `height`. A failed `apply` leaves it unusable: rebuild it."""
+
+    def __init__(self) -> None:
+        self.height = 0
+        self.time_ns = 0
+        self.markets: dict[int, Market] = {}
+        self.by_symbol: dict[str, Market] = {}
+        self._changes = Changes(0, 0, 0)
+        self._placed: dict[int, OrderStatus] = {}  # this block's placed orders that do not rest yet
+        self._appliers: dict[type, Callable[[Any], None]] = {
+            MarketListed: self._list_market,
+            OrderStatus: self._order_status,
+            OrdersRefused: self._orders_refused,
+            BookAdded: self._book_added,
+            BookChanged: self._book_changed,
+            BookRemoved: self._book_removed,
+            Fill: self._fill,
+            PricesUpdated: self._prices_updated,
+        }
+
+    def restore(self, height: int, time_ns: int, rows: Iterable[Row]) -> None:
+        """Fills an empty state from a snapshot's rows. Raises `StateMismatch`. O(rows)."""
+        assert not self.markets, "restore() fills a new state"
+        for row in rows:
+            if isinstance(row, RestingRow):
+                self._restore_order(row)
+            elif isinstance(row, MarketRow):
+                self._restore_market(row)
+            else:
+                self._restore_trade(row)
+        self.height = height
+        self.time_ns = time_ns
+
+    def apply(self, block: Block) -> Changes:
+        """Moves on by one block. Raises `StateMismatch` with height and market. O(transitions)."""
+        if block.height != self.height + 1:
+            what = f"block {block.height} can't follow block {self.height}"
+            raise StateMismatch(what, height=block.height)
+        changes = self._changes = Changes(block.height, block.time_ns, len(block.transitions))
+        self.time_ns = block.time_ns
+        appliers = self._appliers
+        transition: Any = None
+        try:
+            for transition in block.transitions:
+                applier = appliers.get(type(transition))
+                if applier is not None:
+                    applier(transition)
+        except StateMismatch as error:
+            raise self._located(error, block.height, transition) from None
+        self._placed.clear()
+        for changed in changes.markets.values():
+            if changed.fills:
+                changed.market.trades_height = block.height
+            if changed.orders_changed:
+                changed.market.orders_height = block.height
+        self.height = block.height
+        return changes
+
+    def _located(self, error: StateMismatch, height: int, transition: Any) -> StateMismatch:
+        market = self.markets.get(getattr(transition, "market", -1))
+        return StateMismatch(str(error), height=height, market=market.symbol if market else None)
+
+    def _changed(self, market_id: int) -> MarketChanges:
+        changed = self._changes.markets.get(market_id)
+        if changed is None:
+            market = self.markets.get(market_id)
+            if market is None:
+                raise StateMismatch(f"market {market_id} is used but was never listed")
+            changed = self._changes.markets[market_id] = MarketChanges(market)
+        return changed
+
+    def _list_market(self, listing: MarketListed) -> None:
+        known = self.markets.get(listing.market)
+        if known is None:
+            market = self._add_market(listing)
+            self._changes.listed.append(market)
+        elif known.symbol == listing.symbol:
+            known.listing = listing  # a rule of a listed market changed
+        else:
+            what = f"market {listing.market} is {known.symbol}; it can't become {listing.symbol}"
+            raise StateMismatch(what)
+
+    def _add_market(self, listing: MarketListed) -> Market:
+        if listing.symbol in self.by_symbol:
+            raise StateMismatch(f"symbol {listing.symbol} is listed twice")
+        market = Market(listing)
+        self.markets[market.id] = market
+        self.by_symbol[market.symbol] = market
+        return market
+
+    def _order_status(self, status: OrderStatus) -> None:
+        changed = self._changed(status.market)
+        changed.statuses.append(status)
+        if status.status in _PLACING:
+            order = changed.market.book.orders.get(status.oid)
+            if order is None:
+                self._placed[status.oid] = status
+            else:
+                order.status = status
+
+    def _orders_refused(self, refused: OrdersRefused) -> None:
+        self._changed(refused.market).refused.append(refused)
+
+    def _book_added(self, added: BookAdded) -> None:
+        changed = self._changed(added.market)
+        oid, side, sz, before = added.oid, added.side, added.sz, added.before_oid
+        status = self._placed.get(oid)
+        order = Order(oid, added.user, side, added.px, sz, self.time_ns, status)
+        touched = changed.bids if side == BID else changed.asks
+        changed.market.book.add(order, before, touched)
+        changed.diffs.append(Diff(_NEW, order, 0, sz, before))
+
+    def _book_changed(self, change: BookChanged) -> None:
+        changed = self._changed(change.market)
+        book = changed.market.book
+        order = book.order(change.oid)
+        changed.diffs.append(Diff(_UPDATE, order, order.sz, change.sz))
+        book.change(order, change.sz, changed.bids if order.side == BID else changed.asks)
+
+    def _book_removed(self, removed: BookRemoved) -> None:
+        changed = self._changed(removed.market)
+        book = changed.market.book
+        order = book.order(removed.oid)
+        changed.diffs.append(Diff(_REMOVE, order, order.sz, 0))
+        book.remove(order, changed.bids if order.side == BID else changed.asks)
+
+    def _fill(self, fill: Fill) -> None:
+        changed = self._changed(fill.market)
+        changed.fills.append(fill)
+        changed.market.trades.append(Trade(self._changes.height, self.time_ns, fill))
+
+    def _prices_updated(self, updated: PricesUpdated) -> None:
+        for market_id, oracle_px, mark_px in updated.prices:
+            market = self._changed(market_id).market
+            market.oracle_px = oracle_px
+            market.mark_px = mark_px
+
+    def _restore_market(self, row: MarketRow) -> None:
+        market = self._add_market(row.listing)
+        market.oracle_px = row.oracle_px
+        market.mark_px = row.mark_px
+        market.trades_height = row.trades_height
+        market.orders_height = row.orders_height
+
+    def _restore_order(self, row: RestingRow) -> None:
+        order = Order(row.oid, row.user, row.side, row.px, row.sz, row.added_ns, row.status)
+        self._restored(row.market).book.add(order, 0, {})
+
+    def _restore_trade(self, row: TradeRow) -> None:
+        trade = Trade(row.height, row.time_ns, row.fill)
+        self._restored(row.fill.market).trades.append(trade)
+
+    def _restored(self, market_id: int) -> Market:
+        market = self.markets.get(market_id)
+        if market is None:
+            raise StateMismatch(f"the snapshot uses market {market_id} before listing it")
+        return market
