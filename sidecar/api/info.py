@@ -116,8 +116,8 @@ def _exchange_status(state: ChainState, _parameters: NoParameters) -> dict[str, 
 
 def _unknown_rules(symbol: str, request: str) -> RequestInvalid:
     return RequestInvalid(
-        f"this node's files do not carry the rules of {symbol} (szDecimals, leverage), so {request} "
-        "is not available here; ask an API of the chain itself for it"
+        f"this node's files do not carry the rules of {symbol} (szDecimals, leverage), so "
+        f"{request} is not available here; ask an API of the chain itself for it"
     )
 
 

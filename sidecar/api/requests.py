@@ -42,6 +42,8 @@ class Post(msgspec.Struct, tag_field="method", tag="post", frozen=True):
     request: PostBody
 
 
+NO_ORDERS = "this sidecar does not take orders; send them to the chain itself"
+
 Request = Subscribe | Unsubscribe | Ping | Post
 
 _METHODS = ("subscribe", "unsubscribe", "ping", "post")

@@ -34,10 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SidecarError as error:
         return _fail(error)
     except BaseExceptionGroup as group:
-        error = _first_known(group)
-        if error is None:
+        known = _first_known(group)
+        if known is None:
             raise
-        return _fail(error)
+        return _fail(known)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,11 +66,11 @@ def _fail(error: SidecarError) -> int:
     return 1
 
 
-def _first_known(group: BaseExceptionGroup) -> SidecarError | None:
-    """The error that ended a task group, if every leaf is one that has a message for the
-    operator.
-    """
-    known, unknown = group.split(SidecarError)
-    while isinstance(known, BaseExceptionGroup):
-        known = known.exceptions[0]
-    return known if unknown is None and isinstance(known, SidecarError) else None
+def _first_known(group: BaseExceptionGroup[BaseException]) -> SidecarError | None:
+    """The error that ended a task group, if all of its errors have a message for the operator."""
+    if group.split(SidecarError)[1] is not None:
+        return None
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first if isinstance(first, SidecarError) else None

@@ -7,14 +7,15 @@ else.
 """
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import anyio
 
 from sidecar.limits import CLOSE_TIMEOUT_S, RECV_BYTES
 from sidecar.server.outbox import Outbox
 
-Spawn = Callable[[Callable[[], Awaitable[None]]], None]
+Spawn = Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
 
 
 class Connection:

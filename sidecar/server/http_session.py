@@ -10,7 +10,7 @@ import anyio
 
 from sidecar.api.info import answer_info
 from sidecar.api.messages import encode
-from sidecar.api.requests import decode_json
+from sidecar.api.requests import NO_ORDERS, decode_json
 from sidecar.errors import HttpRefused, RequestInvalid
 from sidecar.limits import IDLE_HTTP_TIMEOUT_S, REQUEST_HEAD_TIMEOUT_S
 from sidecar.protocol import upgrade
@@ -86,7 +86,7 @@ class HttpSession:
             allow = (("Allow", "POST"),)
             raise HttpRefused(405, f"{request.path} takes POST with a JSON body", allow)
         if request.path == "/exchange":
-            raise HttpRefused(501, "this sidecar does not take orders; send them to the chain")
+            raise HttpRefused(501, NO_ORDERS)
         try:
             return 200, encode(answer_info(self._services.state, decode_json(request.body)))
         except RequestInvalid as error:

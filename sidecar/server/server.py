@@ -33,6 +33,7 @@ class Server:
         self._connections: dict[Connection, None] = {}
         self._by_address: Counter[str] = Counter()
         self._draining = False
+        self._gone = anyio.Event()  # set when the last session ends
 
     @property
     def port(self) -> int:
@@ -59,11 +60,12 @@ class Server:
         time is up.
         """
         self._draining = True
+        self._gone = anyio.Event()
         for session in list(self._sessions):
             session.close(CloseCode.GOING_AWAY, "the server is shutting down; reconnect")
-        deadline = time.monotonic() + DRAIN_TIMEOUT_S
-        while self._sessions and time.monotonic() < deadline:
-            await anyio.sleep(0.02)
+        with anyio.move_on_after(DRAIN_TIMEOUT_S):
+            if self._sessions:
+                await self._gone.wait()
 
     def _admits(self, address: str) -> bool:
         settings = self._services.settings
@@ -107,6 +109,8 @@ class Server:
             raise
         finally:
             self._sessions.discard(session)
+            if not self._sessions:
+                self._gone.set()
 
     async def _tick(self) -> None:
         while True:

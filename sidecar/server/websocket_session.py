@@ -8,7 +8,15 @@ import time
 
 from sidecar.api.info import answer_info
 from sidecar.api.messages import Reply, encode
-from sidecar.api.requests import Ping, Post, Request, Subscribe, Unsubscribe, decode_request
+from sidecar.api.requests import (
+    NO_ORDERS,
+    Ping,
+    Post,
+    Request,
+    Subscribe,
+    Unsubscribe,
+    decode_request,
+)
 from sidecar.api.topics import Delivery, Topic
 from sidecar.errors import RequestInvalid
 from sidecar.limits import CLOSE_TIMEOUT_S, CONTROL_FRAMES_PER_S, TOPICS_MAX
@@ -169,15 +177,15 @@ class WebSocketSession:
 
     def _post(self, request: Post) -> None:
         body = request.request
-        response: dict[str, object]
-        try:
-            if body.type == "action":
-                raise RequestInvalid("this sidecar does not take orders; send them to the chain")
-            answer = answer_info(self._services.state, body.payload)
-            payload = {"type": body.payload["type"], "data": answer}
-            response = {"type": "info", "payload": payload}
-        except RequestInvalid as error:
-            response = {"type": "error", "payload": str(error)}
+        response: dict[str, object] = {"type": "error", "payload": NO_ORDERS}
+        if body.type == "info":
+            try:
+                answer = answer_info(self._services.state, body.payload)
+            except RequestInvalid as error:
+                response["payload"] = str(error)
+            else:
+                payload = {"type": body.payload["type"], "data": answer}
+                response = {"type": "info", "payload": payload}
         self._reply(Reply("post", {"id": request.id, "response": response}))
 
     def _reply(self, reply: Reply) -> None:
