@@ -1,0 +1,46 @@
+# make run    a development chain, a sidecar beside it, a live book in the terminal
+# make test   the whole suite
+# make check  formatting, lint, types
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+# The environment is made anew whenever what it is made from changes.
+$(VENV)/.made: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "this Python can't make virtual environments: apt-get install python3-venv"; exit 1; }
+	@echo "making the virtual environment ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: $(VENV)/.made
+	@$(BIN)/sidecar demo
+
+test: $(VENV)/.made
+	@$(BIN)/pytest -q
+
+check: $(VENV)/.made
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.made
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.made
+	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/fanout.py
+
+clean:
+	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

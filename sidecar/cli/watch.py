@@ -1,0 +1,148 @@
+"""Watch a channel of a running sidecar in the terminal.
+
+sidecar watch l2Book TOYOTA              a live book with its last trades
+sidecar watch trades SONY                every message as a line of JSON
+sidecar watch l2Book NTT --json          the same for the book
+sidecar watch l2Book BTC --param nSigFigs=5 --param mantissa=2
+"""
+
+import argparse
+import sys
+from collections import deque
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+import msgspec
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sidecar.cli.client import Client
+from sidecar.errors import ConfigInvalid
+
+_DEFAULT_URL = "ws://127.0.0.1:8010/ws"
+_TRADES_SHOWN = 5
+_REFRESH_PER_S = 10
+_BAR_CHARS = 24
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to watch, and where."""
+    add = parser.add_argument
+    add("channel", nargs="?", default="l2Book", help="subscription type; default %(default)s")
+    add("coin", nargs="?", help="market; default: the first one that the chain lists")
+    add("--url", default=_DEFAULT_URL, help="default %(default)s")
+    add("--depth", type=int, default=10, help="levels a side; default %(default)s")
+    add(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a further field of the subscription, the value as JSON (or a plain word); may repeat",
+    )
+    add("--json", action="store_true", help="print messages as lines of JSON")
+    add("--count", type=int, default=None, help="stop after so many messages")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Shows messages until interrupted or the server ends."""
+    anyio.run(_watch, options, backend_options={"use_uvloop": True})
+
+
+async def _watch(options: argparse.Namespace) -> None:
+    subscription = {"type": options.channel, **_parameters(options.param)}
+    async with Client(options.url) as client:
+        await client.connect()
+        if options.coin is not None:
+            subscription["coin"] = options.coin
+        elif options.channel not in ("allMids", "blocks"):
+            subscription["coin"] = await _first_coin(options.url)
+        if options.channel == "l2Book" and not options.json and sys.stdout.isatty():
+            subscription.setdefault("nLevels", options.depth)
+            await show_book(client, subscription, options.depth)
+        else:
+            await client.subscribe(**subscription)
+            await _print_lines(client, options.count)
+
+
+async def _print_lines(client: Client, count: int | None) -> None:
+    pushed = 0
+    async for message in client.messages():
+        if message["channel"] == "error":
+            raise ConfigInvalid(message["data"])
+        if message["channel"] != "subscriptionResponse":
+            print(msgspec.json.encode(message).decode(), flush=True)
+            pushed += 1
+            if pushed == count:
+                return
+
+
+async def _first_coin(url: str) -> str:
+    async with Client(url) as client:
+        await client.connect()
+        await client.subscribe(type="allMids")
+        async for message in client.messages():
+            if message["channel"] == "allMids" and message["data"]["mids"]:
+                return str(next(iter(message["data"]["mids"])))
+    raise AssertionError("messages() ends by raising")
+
+
+async def show_book(client: Client, subscription: dict[str, Any], depth: int) -> None:
+    """A live book with its last trades, redrawn a few times a second, for ever."""
+    coin = subscription["coin"]
+    await client.subscribe(**subscription)
+    await client.subscribe(type="trades", coin=coin)
+    trades: deque[dict[str, Any]] = deque(maxlen=_TRADES_SHOWN)
+    screen = Live(console=Console(), refresh_per_second=_REFRESH_PER_S, transient=True)
+    with screen:
+        book: dict[str, Any] | None = None
+        async for message in client.messages():
+            if message["channel"] == "error":
+                raise ConfigInvalid(message["data"])
+            if message["channel"] == "trades":
+                trades.extend(message["data"])
+            elif message["channel"] == "l2Book":
+                book = message
+            if book is not None:
+                screen.update(_render(book, trades, depth))
+
+
+def _render(message: dict[str, Any], trades: deque[dict[str, Any]], depth: int) -> Group:
+    data = message["data"]
+    bids, asks = data["levels"]
+    table = Table(title=f"{data['coin']}  height {message['height']}", title_style="bold")
+    for name, justify in (("px", "right"), ("sz", "right"), ("n", "right"), ("", "left")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    largest = max((float(level["sz"]) for level in bids + asks), default=1.0)
+    for level in reversed(asks[:depth]):
+        table.add_row(*_row(level, largest), style="red")
+    table.add_section()
+    for level in bids[:depth]:
+        table.add_row(*_row(level, largest), style="green")
+    return Group(table, *(_trade_line(trade) for trade in reversed(trades)))
+
+
+def _row(level: dict[str, Any], largest: float) -> tuple[str, str, str, str]:
+    bar = "█" * round(_BAR_CHARS * float(level["sz"]) / largest)
+    return level["px"], level["sz"], str(level["n"]), bar.ljust(_BAR_CHARS)
+
+
+def _trade_line(trade: dict[str, Any]) -> Text:
+    at = datetime.fromtimestamp(trade["time"] / 1000, UTC)
+    word, style = ("buy ", "green") if trade["side"] == "B" else ("sell", "red")
+    return Text(f" {at:%H:%M:%S.%f}"[:-3] + f" {word} {trade['sz']} at {trade['px']}", style=style)
+
+
+def _parameters(pairs: list[str]) -> dict[str, Any]:
+    parameters = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigInvalid(f"--param takes NAME=VALUE, not {pair!r}")
+        try:
+            parameters[name] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            parameters[name] = value
+    return parameters

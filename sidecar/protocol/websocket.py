@@ -1,0 +1,193 @@
+"""The server's side of one open WebSocket: bytes in, events out, control frames as bytes to send.
+
+wsproto's frame layer parses; what it leaves to its user is kept here (RFC 6455 sections 5.4 to 7):
+
+* No size is limited there, and data comes in pieces as it arrives. Messages are put together here,
+  within `MESSAGE_BYTES_MAX` bytes and `MESSAGE_FRAGMENTS_MAX` frames. Empty frames count: they
+  cost time without costing bytes (CVE-2026-48779 of `ws`).
+* After a failure its parser is dead but keeps what it is given for ever. So after a Close or a
+  violation the parser is dropped, and what else arrives is not looked at.
+* Its sending half raises when it is too late to send. Here such a control frame is b"".
+
+Outgoing text does not pass through here: frames are made once and shared (`frames`). They may be
+written while `can_send` is true. Nothing may follow our Close (section 5.5.1).
+
+    can_send ──close()──▶ close sent: messages are discarded, only the peer's Close counts
+        │                     │
+        └──CloseReceived──────┴──Violation──▶ nothing more is read; one Close may still be sent
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from wsproto.frame_protocol import Frame, FrameProtocol, Opcode, ParseFailed
+
+from sidecar.errors import ProtocolViolated
+from sidecar.limits import MESSAGE_BYTES_MAX, MESSAGE_FRAGMENTS_MAX
+from sidecar.protocol import frames
+from sidecar.protocol.closecodes import CloseCode, echo
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A complete text message."""
+
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class PingReceived:
+    """A Ping. Of several unanswered ones only the last needs a Pong (RFC 6455 section 5.5.3)."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PongReceived:
+    """A Pong, asked for or not."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CloseReceived:
+    """The peer's Close; `code` is 1005 if it had none."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """The peer broke the protocol or a limit: close with this code and reason."""
+
+    code: int
+    reason: str
+
+
+Event: TypeAlias = Message | PingReceived | PongReceived | CloseReceived | Violation
+
+
+class WebSocketConnection:
+    """One WebSocket after its opening handshake."""
+
+    def __init__(self) -> None:
+        self._parser: FrameProtocol | None = _new_parser()
+        self._pieces: list[str] = []  # of the message that is arriving
+        self._bytes = 0
+        self._fragments = 0  # finished ones of that message
+        self._close_sent = False
+        self._close_received = False
+
+    @property
+    def can_send(self) -> bool:
+        """Whether frames may be written: open, and no Close in either direction."""
+        return self._parser is not None and not self._close_sent
+
+    @property
+    def close_sent(self) -> bool:
+        """Our Close has been handed out."""
+        return self._close_sent
+
+    @property
+    def close_received(self) -> bool:
+        """The peer's Close has arrived."""
+        return self._close_received
+
+    def receive(self, data: bytes) -> list[Event]:
+        """What `data` completes, in order; a `CloseReceived` or `Violation` is the last event ever.
+
+        Once our Close is sent, only these two are reported. Amortised O(n) for any cutting of the
+        bytes.
+        """
+        if self._parser is None:
+            return []
+        events: list[Event] = []
+        self._parser.receive_bytes(data)
+        try:
+            for frame in self._parser.received_frames():
+                event = self._take(frame)
+                if event is not None:
+                    events.append(event)
+        except ParseFailed as error:
+            events.append(Violation(int(error.code), _describe(error)))
+        except ProtocolViolated as error:
+            events.append(Violation(error.code, str(error)))
+        if events and isinstance(events[-1], CloseReceived | Violation):
+            self._stop_reading()
+        if self._close_sent:
+            return [event for event in events if isinstance(event, CloseReceived | Violation)]
+        return events
+
+    def close(self, code: int, reason: str = "") -> bytes:
+        """Our Close; b"" if it was sent before. See `frames.close`."""
+        if self._close_sent:
+            return b""
+        self._close_sent = True
+        return frames.close(code, reason)
+
+    def close_reply(self, received: CloseReceived) -> bytes:
+        """The answer to the peer's Close; b"" if ours was sent before."""
+        return self.close(echo(received.code))
+
+    def ping(self, payload: bytes = b"") -> bytes:
+        """A Ping of at most 125 bytes; b"" unless `can_send`."""
+        return frames.ping(payload) if self.can_send else b""
+
+    def pong(self, payload: bytes) -> bytes:
+        """The Pong that answers a Ping; b"" unless `can_send`."""
+        return frames.pong(payload) if self.can_send else b""
+
+    def _take(self, frame: Frame) -> Event | None:
+        payload = frame.payload
+        if frame.opcode is Opcode.TEXT:
+            assert isinstance(payload, str)
+            return self._take_text(payload, frame)
+        if frame.opcode is Opcode.BINARY:
+            raise ProtocolViolated(CloseCode.UNSUPPORTED_DATA, "JSON text wanted, not binary")
+        if frame.opcode is Opcode.CLOSE:
+            assert isinstance(payload, tuple)
+            self._close_received = True
+            return CloseReceived(int(payload[0]), payload[1])
+        assert isinstance(payload, bytes)
+        return PingReceived(payload) if frame.opcode is Opcode.PING else PongReceived(payload)
+
+    def _take_text(self, text: str, frame: Frame) -> Message | None:
+        """Add a piece of a frame to the message; the whole message if that completes it."""
+        self._bytes += len(text) if text.isascii() else len(text.encode())
+        if self._bytes > MESSAGE_BYTES_MAX:
+            raise ProtocolViolated(
+                CloseCode.MESSAGE_TOO_BIG, f"a message is longer than {MESSAGE_BYTES_MAX} bytes"
+            )
+        self._fragments += frame.frame_finished
+        if self._fragments > MESSAGE_FRAGMENTS_MAX:
+            raise ProtocolViolated(
+                CloseCode.POLICY_VIOLATION,
+                f"a message has more than {MESSAGE_FRAGMENTS_MAX} fragments",
+            )
+        self._pieces.append(text)
+        if not frame.message_finished:
+            return None
+        message = Message("".join(self._pieces))
+        self._start_message()
+        return message
+
+    def _start_message(self) -> None:
+        self._pieces = []
+        self._bytes = 0
+        self._fragments = 0
+
+    def _stop_reading(self) -> None:
+        self._parser = None
+        self._start_message()
+
+
+def _new_parser() -> FrameProtocol:
+    return FrameProtocol(client=False, extensions=[])
+
+
+def _describe(error: ParseFailed) -> str:
+    """wsproto's own words, but for UTF-8, where they tell at which read the text was cut."""
+    if error.code == CloseCode.INVALID_PAYLOAD_DATA:
+        return "a text or a close reason is not UTF-8"
+    return str(error)

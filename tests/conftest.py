@@ -1,0 +1,35 @@
+"""What all tests share."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "suite",
+    max_examples=100,
+    deadline=None,  # a timing is never an assertion
+    derandomize=True,  # the suite is deterministic; `--hypothesis-profile=explore` looks further
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.register_profile(
+    "explore", parent=settings.get_profile("suite"), derandomize=False, max_examples=2000
+)
+settings.load_profile("suite")
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def captured() -> Path:
+    """The captured mainnet blocks, which are not part of the project."""
+    path = SHARED / "fixtures" / "hyperliquid" / "btc-2026-05-05"
+    if not path.is_dir():
+        pytest.skip("the captured Hyperliquid files (../shared/fixtures) are not here")
+    return path
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Async tests run as the product does."""
+    return "asyncio", {"use_uvloop": True}
