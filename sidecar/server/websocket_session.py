@@ -123,7 +123,7 @@ class WebSocketSession:
             else:
                 self._on_message(event.data)
         elif isinstance(event, CloseReceived):
-            self._close(self._websocket.reply_close(), "closed by the client")
+            self._close(self._websocket.close_reply(event), "closed by the client")
         elif isinstance(event, Violation):
             self.close(event.code, event.reason)
         elif self._controls.exceeded(self._heard_at):

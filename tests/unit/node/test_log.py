@@ -1,0 +1,292 @@
+"""The native log: what is written is read, however it arrives; what can't be is named."""
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.errors import LogCorrupt, LogGap, LogUnwritable, NodeError
+from sidecar.node.log import LogReader, decode_block, encode_block, list_segments
+from sidecar.node.log_writer import LogWriter
+from sidecar.node.records import frame
+from sidecar.node.transitions import (
+    AccountCheck,
+    AgentApproved,
+    Block,
+    BookAdded,
+    BookChanged,
+    BookCheck,
+    BookRemoved,
+    Fill,
+    FundingSettled,
+    LedgerChanged,
+    Leg,
+    LeverageChanged,
+    Liquidation,
+    MarketListed,
+    OrderStatus,
+    PricesUpdated,
+    Trigger,
+)
+
+USER = bytes(range(20))
+LEG = Leg(USER, 5, b"c" * 16, -3, 4, -1, Liquidation(USER, 7, "market"), "Open Long", "USDC", 9)
+EVERY_KIND = [
+    MarketListed(1, "TOYOTA", 2, 10, True, ((0, 10), (10**16, 5))),
+    OrderStatus(
+        5, USER, 1, 0, 10, 9, 8, "Gtc", True, Trigger(3, "Price above 3"), b"c" * 16, "open",
+        1, 2, "Stop Limit", b"h" * 32, (USER, 15),
+    ),
+    BookAdded(1, 5, USER, 1, 10, 9, 4),
+    BookChanged(1, 5, 3),
+    BookRemoved(1, 5),
+    Fill(77, 1, 10, 9, 0, b"h" * 32, LEG, None),
+    PricesUpdated(((1, 2, 3), (2, 3, 4))),
+    FundingSettled(1, -5, 6, 7, ((USER, -3, 4),)),
+    LedgerChanged(USER, "deposit", 5, {"from": "faucet"}),
+    LeverageChanged(USER, 1, 5, False, 3),
+    AgentApproved(USER, USER, "bot", 4),
+    BookCheck(1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 2**63),
+    AccountCheck(USER, -5, ((1, -3),)),
+]  # fmt: skip
+
+
+def block(height: int) -> Block:
+    added = BookAdded(1, height, USER, height % 2, 100 + height, height)
+    return Block(height, height * 10, height * 10 + 1, [added] * (height % 4))
+
+
+def write(directory: Path, last: int, *, first: int = 1, segment_blocks: int = 1000) -> None:
+    with LogWriter(directory, "test", first_height=first, segment_blocks=segment_blocks) as writer:
+        for height in range(writer.height + 1, last + 1):
+            writer.append(block(height))
+
+
+def read(directory: Path, after: int = 0) -> list[Block]:
+    with LogReader(directory, after=after, chain="test") as reader:
+        return list(iter(reader.next_block, None))
+
+
+def only_segment(directory: Path) -> Path:
+    (segment,) = list_segments(directory)
+    return segment
+
+
+def test_every_kind_of_transition_survives() -> None:
+    written = Block(1, 2, 3, list(EVERY_KIND))
+    assert decode_block(encode_block(written)) == written
+
+
+def test_unknown_tags_are_skipped_and_counted() -> None:
+    payload = msgspec.msgpack.encode((1, 2, 3, [(99, "new"), BookRemoved(1, 5), (98,)]))
+    assert decode_block(payload) == Block(1, 2, 3, [BookRemoved(1, 5)], unknown=2)
+
+
+def test_appended_fields_are_ignored() -> None:
+    payload = msgspec.msgpack.encode((1, 2, 3, [(5, 1, 5, "later", 7)], "later"))
+    assert decode_block(payload) == Block(1, 2, 3, [BookRemoved(1, 5)])
+
+
+def test_a_known_tag_with_wrong_fields_is_not_a_block() -> None:
+    payload = msgspec.msgpack.encode((1, 2, 3, [(5, "market")]))
+    with pytest.raises(msgspec.DecodeError):
+        decode_block(payload)
+
+
+def test_blocks_come_back_across_segments(tmp_path: Path) -> None:
+    write(tmp_path, 25, segment_blocks=7)
+    assert [s.name for s in list_segments(tmp_path)] == [
+        f"{height:020d}.seg" for height in (1, 8, 15, 22)
+    ]
+    assert read(tmp_path) == [block(height) for height in range(1, 26)]
+
+
+@pytest.mark.parametrize("after", [0, 1, 6, 7, 8, 24, 25])
+def test_reading_starts_after_any_height(tmp_path: Path, after: int) -> None:
+    write(tmp_path, 25, segment_blocks=7)
+    assert read(tmp_path, after) == [block(height) for height in range(after + 1, 26)]
+
+
+def test_a_reader_follows_a_growing_log_across_rotation(tmp_path: Path) -> None:
+    with LogReader(tmp_path, chain="test") as reader:
+        assert reader.next_block() is None
+        for last in (1, 2, 9, 9, 30):
+            write(tmp_path, last, segment_blocks=4)
+            heights = [one.height for one in iter(reader.next_block, None)]
+            assert reader.height == last
+            assert heights == sorted(heights)
+
+
+@given(cuts=st.lists(st.integers(1, 60), max_size=40))
+def test_every_split_of_the_bytes_into_reads_gives_the_same_blocks(
+    tmp_path_factory: pytest.TempPathFactory, cuts: list[int]
+) -> None:
+    whole, growing = (tmp_path_factory.mktemp(name) for name in ("whole", "growing"))
+    write(whole, 12, segment_blocks=5)
+    blocks = []
+    with LogReader(growing, chain="test") as reader:
+        pieces = iter(cuts)
+        for segment in list_segments(whole):
+            data, done = segment.read_bytes(), 0
+            with (growing / segment.name).open("ab", buffering=0) as file:
+                while done < len(data):
+                    done += file.write(data[done : done + next(pieces, 1_000_000)])
+                    blocks += iter(reader.next_block, None)
+    assert blocks == read(whole)
+
+
+def test_a_record_cut_at_any_byte_is_waited_for(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    segment = only_segment(tmp_path)
+    data = segment.read_bytes()
+    last = len(frame(encode_block(block(3))))
+    for cut in range(1, last + 1):
+        segment.write_bytes(data[:-cut])
+        assert [one.height for one in read(tmp_path)] == [1, 2]
+
+
+def test_any_flipped_byte_is_never_a_wrong_block(tmp_path: Path) -> None:
+    write(tmp_path, 3, segment_blocks=3)
+    write(tmp_path, 4, segment_blocks=3)  # a newer segment: the first one is complete
+    segment = list_segments(tmp_path)[0]
+    data = segment.read_bytes()
+    good = read(tmp_path)
+    for index in range(len(data)):
+        segment.write_bytes(data[:index] + bytes((data[index] ^ 0x41,)) + data[index + 1 :])
+        with LogReader(tmp_path, chain="test") as reader:
+            blocks = []
+            with pytest.raises((LogCorrupt, LogGap)) as caught:
+                blocks += iter(reader.next_block, None)
+        assert blocks == good[: len(blocks)]
+        assert caught.value.path == segment
+        assert caught.value.offset is not None
+        assert f"offset {caught.value.offset}" in str(caught.value)
+
+
+def test_a_corrupt_record_names_file_offset_and_height(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    segment = only_segment(tmp_path)
+    data = bytearray(segment.read_bytes())
+    offset = len(data) - len(frame(encode_block(block(3))))
+    data[-1] ^= 1
+    segment.write_bytes(data)
+    with pytest.raises(LogCorrupt, match="CRC") as caught:
+        read(tmp_path)
+    assert (caught.value.path, caught.value.offset, caught.value.height) == (segment, offset, 3)
+    assert str(caught.value).endswith(f"(file {segment}, offset {offset}, height 3)")
+
+
+@pytest.mark.parametrize("length", [0, 1 << 31])
+def test_a_length_that_cant_be_is_corrupt(tmp_path: Path, length: int) -> None:
+    write(tmp_path, 2)
+    with only_segment(tmp_path).open("ab") as file:
+        file.write(length.to_bytes(4, "little") + bytes(4))
+    with pytest.raises(LogCorrupt, match=f"a record of {length} bytes"):
+        read(tmp_path)
+
+
+def test_a_height_that_does_not_follow_is_a_gap(tmp_path: Path) -> None:
+    write(tmp_path, 2)
+    with only_segment(tmp_path).open("ab") as file:
+        file.write(frame(encode_block(block(4))))
+    with pytest.raises(LogGap, match="block 4 follows block 2") as caught:
+        read(tmp_path)
+    assert caught.value.height == 3
+
+
+def test_a_missing_segment_is_a_gap(tmp_path: Path) -> None:
+    write(tmp_path, 9, segment_blocks=3)
+    list_segments(tmp_path)[1].unlink()
+    with pytest.raises(LogGap, match="next segment starts at height 7") as caught:
+        read(tmp_path)
+    assert caught.value.height == 4
+
+
+def test_a_log_that_starts_too_late_is_a_gap(tmp_path: Path) -> None:
+    write(tmp_path, 9, segment_blocks=3)
+    list_segments(tmp_path)[0].unlink()
+    with pytest.raises(LogGap, match="starts at height 4; height 2 is needed"):
+        read(tmp_path, after=1)
+
+
+def test_a_segment_that_ends_inside_a_record_before_the_next_is_corrupt(tmp_path: Path) -> None:
+    write(tmp_path, 6, segment_blocks=3)
+    segment = list_segments(tmp_path)[0]
+    segment.write_bytes(segment.read_bytes()[:-1])
+    with pytest.raises(LogCorrupt, match="ends inside a record though a newer one exists"):
+        read(tmp_path)
+
+
+def test_a_file_that_shrank_is_corrupt(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    with LogReader(tmp_path) as reader:
+        list(iter(reader.next_block, None))
+        os.truncate(only_segment(tmp_path), 10)
+        with pytest.raises(LogCorrupt, match="the file shrank to 10 bytes"):
+            reader.next_block()
+
+
+def test_another_chains_log_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    with (
+        LogReader(tmp_path, chain="other") as reader,
+        pytest.raises(LogCorrupt, match="of chain 'test', not 'other'"),
+    ):
+        reader.next_block()
+
+
+def test_a_foreign_file_name_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.seg").write_text("hello")
+    with pytest.raises(NodeError, match="20 digits"):
+        read(tmp_path)
+
+
+def test_a_writer_goes_on_behind_a_torn_record(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    segment = only_segment(tmp_path)
+    segment.write_bytes(segment.read_bytes()[:-5])
+    write(tmp_path, 5)
+    assert read(tmp_path) == [block(height) for height in range(1, 6)]
+
+
+def test_a_writer_goes_on_behind_a_torn_segment_header(tmp_path: Path) -> None:
+    write(tmp_path, 3, segment_blocks=3)
+    (tmp_path / f"{4:020d}.seg").write_bytes(b"\x20\x00")
+    write(tmp_path, 5, segment_blocks=3)
+    assert read(tmp_path) == [block(height) for height in range(1, 6)]
+
+
+def test_a_writer_refuses_a_gap_and_another_chain(tmp_path: Path) -> None:
+    with LogWriter(tmp_path, "test") as writer:
+        with pytest.raises(LogGap, match="block 2 can't follow block 0"):
+            writer.append(block(2))
+        writer.append(block(1))
+    with pytest.raises(LogUnwritable, match="of chain 'test', not 'other'"):
+        LogWriter(tmp_path, "other")
+
+
+def test_a_full_disk_is_named_and_the_log_still_verifies(tmp_path: Path) -> None:
+    write(tmp_path, 3)
+    with LogWriter(tmp_path, "test") as writer:
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, writer._descriptor())
+        os.close(full)
+        with pytest.raises(LogUnwritable, match="No space left on device"):
+            writer.append(block(4))
+    assert len(read(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("snapshot_height", "left"),
+    [(0, [1, 4, 7, 10]), (3, [4, 7, 10]), (5, [4, 7, 10]), (6, [7, 10]), (12, [7, 10])],
+)
+def test_segments_are_retired_behind_a_snapshot_but_never_the_newest_two(
+    tmp_path: Path, snapshot_height: int, left: list[int]
+) -> None:
+    write(tmp_path, 12, segment_blocks=3)
+    with LogWriter(tmp_path, "test", segment_blocks=3) as writer:
+        writer.retire(snapshot_height)
+    assert [int(segment.stem) for segment in list_segments(tmp_path)] == left

@@ -1,0 +1,59 @@
+"""The house holds: rooms import downwards only, pure rooms do no I/O, the chain shares nothing."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2] / "sidecar"
+FLOORS = {
+    **dict.fromkeys(("fixed", "config", "limits", "errors", "telemetry"), 0),
+    "node": 1,
+    **dict.fromkeys(("state", "protocol"), 2),
+    "api": 3,
+    "server": 4,
+    **dict.fromkeys(("pipeline", "app", "cli"), 5),
+    "__main__": 6,
+}
+IMPURE = {"anyio", "asyncio", "logging", "os", "random", "socket", "structlog", "time", "uvloop"}
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the floor"
+            yield f"{node.module}"
+            if node.module == "sidecar":
+                yield from (f"sidecar.{alias.name}" for alias in node.names)
+
+
+def rooms_used(path: Path) -> set[str]:
+    names = (name.split(".") for name in imports(path))
+    return {parts[1] for parts in names if parts[0] == "sidecar" and len(parts) > 1}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_downwards(path: Path) -> None:
+    room = room_of(path)
+    for used in rooms_used(path) - {room, "__version__"}:
+        if room == "devnet":
+            assert used in {"node", "fixed", "errors", "limits", "telemetry"}, used
+        elif used == "devnet":
+            assert room == "cli", f"{room} uses devnet"
+        elif room != "__init__":
+            beside = FLOORS[used] == FLOORS[room] and FLOORS[room] in (0, 5)
+            assert FLOORS[used] < FLOORS[room] or beside, used
+
+
+@pytest.mark.parametrize("room", ["state", "protocol"])
+def test_pure_rooms_do_no_io(room: str) -> None:
+    for path in (ROOT / room).rglob("*.py"):
+        assert not {name.split(".")[0] for name in imports(path)} & IMPURE, path
