@@ -160,9 +160,8 @@ class Websockets:
         for _ in range(BURST):
             for _ in range(self._topics):
                 broadcast(self._connections, self._text)
-            await (
-                anyio.lowlevel.checkpoint()
-            )  # uvloop writes at the end of the loop's turn: a block's messages together
+            # uvloop writes at the end of the loop's turn: a block's messages together
+            await anyio.lowlevel.checkpoint()
 
 
 async def measure(subscribers: int, rounds: int, size: int, topics: int) -> None:

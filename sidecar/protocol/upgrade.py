@@ -24,9 +24,11 @@ _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64: 24 characters
 
 # Section 9.1: extension-param = token [ "=" ( token | quoted token ) ]. The quotes hold a token, so
 # neither "," nor ";" can be inside them and splitting comes first.
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_EXTENSION_NAME = re.compile(rf"[ \t]*+{_TOKEN}[ \t]*+")
-_EXTENSION_PARAM = re.compile(rf'[ \t]*+{_TOKEN}[ \t]*+(?:=[ \t]*+(?:{_TOKEN}|"{_TOKEN}")[ \t]*+)?')
+_TCHARS = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"  # RFC 9110: token = 1*tchar
+_EXTENSION_NAME = re.compile(rf"[ \t]*+{_TCHARS}[ \t]*+")
+_EXTENSION_PARAM = re.compile(
+    rf'[ \t]*+{_TCHARS}[ \t]*+(?:=[ \t]*+(?:{_TCHARS}|"{_TCHARS}")[ \t]*+)?'
+)
 
 _Headers = tuple[tuple[str, str], ...]
 _UPGRADE: _Headers = (("upgrade", "websocket"), ("connection", "upgrade"))  # RFC 9110 section 7.8

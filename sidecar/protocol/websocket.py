@@ -188,6 +188,6 @@ def _new_parser() -> FrameProtocol:
 
 def _describe(error: ParseFailed) -> str:
     """wsproto's own words, but for UTF-8, where they tell at which read the text was cut."""
-    if error.code == CloseCode.INVALID_PAYLOAD_DATA:
+    if int(error.code) == CloseCode.INVALID_PAYLOAD_DATA:
         return "a text or a close reason is not UTF-8"
     return str(error)

@@ -55,7 +55,7 @@ class Connection:
         """Sends bytes of no topic at once, or queues what does not go; after what waits already."""
         if self.outbox:
             self.outbox.push(data, counted=counted)
-        elif not self.lost:
+        elif data and not self.lost:
             self._send_now(data, counted=counted)
 
     def _send_now(self, data: bytes, *, counted: bool) -> None:

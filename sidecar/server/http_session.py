@@ -12,7 +12,7 @@ from sidecar.api.info import answer_info
 from sidecar.api.messages import encode
 from sidecar.api.requests import NO_ORDERS, decode_json
 from sidecar.errors import HttpRefused, RequestInvalid
-from sidecar.limits import IDLE_HTTP_TIMEOUT_S, REQUEST_HEAD_TIMEOUT_S
+from sidecar.limits import IDLE_HTTP_TIMEOUT_S, RECV_BYTES, REQUEST_HEAD_TIMEOUT_S
 from sidecar.protocol import upgrade
 from sidecar.protocol.http import HttpConnection, Request
 from sidecar.server.connection import Connection
@@ -36,7 +36,7 @@ class HttpSession:
             while (request := await self._next_request(first_byte_s)) is not None:
                 first_byte_s = IDLE_HTTP_TIMEOUT_S
                 if request.path == "/ws":
-                    self._connection.send(self._upgrade(request))
+                    self._connection.send(upgrade.accept(request))
                     return self._http.leftover()
                 self._connection.send(self._respond(request))
                 if self._http.should_close:
@@ -51,10 +51,11 @@ class HttpSession:
         request = self._http.next_request()
         if request is not None or self._http.closed:
             return request
-        started = False
-        with anyio.move_on_after(first_byte_s) as scope:
+        started = not self._http.idle  # the rest of a pipelined read may have begun the next one
+        with anyio.move_on_after(REQUEST_HEAD_TIMEOUT_S if started else first_byte_s) as scope:
             while request is None and not self._http.closed:
-                data = await self._connection.receive(self._http.room())
+                self._connection.send(self._http.interim())
+                data = await self._connection.receive(min(self._http.room(), RECV_BYTES))
                 if not started:
                     started = True
                     scope.deadline = anyio.current_time() + REQUEST_HEAD_TIMEOUT_S
@@ -63,11 +64,6 @@ class HttpSession:
         if scope.cancelled_caught and started:
             raise HttpRefused(408, f"the request took more than {REQUEST_HEAD_TIMEOUT_S:.0f} s")
         return request
-
-    def _upgrade(self, request: Request) -> bytes:
-        if not upgrade.is_upgrade(request):
-            raise HttpRefused(426, "/ws speaks WebSocket only", (("Upgrade", "websocket"),))
-        return upgrade.accept(request)
 
     def _respond(self, request: Request) -> bytes:
         try:

@@ -2,6 +2,7 @@
 drains at the end.
 """
 
+import contextlib
 import socket
 import time
 from collections import Counter
@@ -9,8 +10,10 @@ from collections import Counter
 import anyio
 from anyio.abc import TaskGroup
 
+from sidecar.errors import HttpRefused
 from sidecar.limits import DRAIN_TIMEOUT_S, LISTEN_BACKLOG
 from sidecar.protocol.closecodes import CloseCode
+from sidecar.protocol.http import HttpConnection
 from sidecar.server.connection import Connection
 from sidecar.server.http_session import HttpSession
 from sidecar.server.listener import accept
@@ -40,6 +43,11 @@ class Server:
         """The port that is listened on."""
         return int(self._listener.getsockname()[1])
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
     def listen(self) -> None:
         """Clients can connect from now on."""
         self._listener.listen(LISTEN_BACKLOG)
@@ -50,10 +58,11 @@ class Server:
             tasks.start_soon(self._tick)
             while True:
                 sock, address = await accept(self._listener)
-                if self._admits(address):
+                refusal = self._refusal(address)
+                if refusal is None:
                     self._start(tasks, sock, address)
                 else:
-                    sock.close()
+                    _refuse(sock, refusal)
 
     async def drain(self) -> None:
         """Refuses new connections, tells every client 1001, and waits until they have gone or
@@ -67,13 +76,15 @@ class Server:
             if self._sessions:
                 await self._gone.wait()
 
-    def _admits(self, address: str) -> bool:
+    def _refusal(self, address: str) -> HttpRefused | None:
         settings = self._services.settings
-        return (
-            not self._draining
-            and len(self._connections) < settings.connections_max
-            and self._by_address[address] < settings.connections_per_ip
-        )
+        if self._draining:
+            return HttpRefused(503, "the server is shutting down")
+        if len(self._connections) >= settings.connections_max:
+            return HttpRefused(503, f"the server has its {settings.connections_max} connections")
+        if self._by_address[address] >= settings.connections_per_ip:
+            return HttpRefused(429, f"{settings.connections_per_ip} connections from one address")
+        return None
 
     def _start(self, tasks: TaskGroup, sock: socket.socket, address: str) -> None:
         connection = Connection(sock, address, tasks.start_soon)
@@ -118,3 +129,10 @@ class Server:
             now = time.monotonic()
             for session in list(self._sessions):
                 session.tick(now)
+
+
+def _refuse(sock: socket.socket, refusal: HttpRefused) -> None:
+    """Says why before it closes, as far as that goes without waiting for anybody."""
+    with sock, contextlib.suppress(OSError):
+        sock.send(HttpConnection().refuse(refusal))
+        sock.shutdown(socket.SHUT_WR)

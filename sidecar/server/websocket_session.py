@@ -50,7 +50,7 @@ class WebSocketSession:
         self._messages = Rate(settings.messages_per_minute, 60.0)
         self._controls = Rate(CONTROL_FRAMES_PER_S, 1.0)
         self._heard_at = time.monotonic()
-        self._pinged = False
+        self._pinged_at = 0.0
         self._close_by: float | None = None
 
     async def run(self, leftover: bytes) -> None:
@@ -92,15 +92,13 @@ class WebSocketSession:
                 self._connection.abort()
             return
         settings = self._services.settings
-        silence = now - self._heard_at
-        if silence < settings.ping_interval_s:
-            self._pinged = False
-        elif not self._pinged:
-            self._pinged = True
+        if self._pinged_at > self._heard_at:
+            if now - self._pinged_at >= settings.pong_timeout_s:
+                _log.info("client gone", address=self._connection.address, reason="no pong")
+                self._connection.abort()
+        elif now - self._heard_at >= settings.ping_interval_s:
+            self._pinged_at = now
             self._connection.send(self._websocket.ping(b""))
-        elif silence >= settings.ping_interval_s + settings.pong_timeout_s:
-            _log.info("client gone", address=self._connection.address, reason="no pong")
-            self._connection.abort()
 
     def close(self, code: int, reason: str) -> None:
         """Tells the client why it is let go, and ends the connection when it answers or time is

@@ -36,7 +36,23 @@ def test_parse(text: str, units: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ".", "1.", ".5", "+1", "1e5", " 1", "1 ", "1_0", "0x1", "nan", "inf", "\u0661", "1,5", "--1"],
+    [
+        "",
+        ".",
+        "1.",
+        ".5",
+        "+1",
+        "1e5",
+        " 1",
+        "1 ",
+        "1_0",
+        "0x1",
+        "nan",
+        "inf",
+        "\u0661",
+        "1,5",
+        "--1",
+    ],
 )
 def test_what_is_not_a_number_is_refused(text: str) -> None:
     with pytest.raises(NumberInvalid, match="is not a decimal number"):
