@@ -7,51 +7,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kinds import EVERY_KIND, USER
 
 from sidecar.errors import LogCorrupt, LogGap, LogUnwritable, NodeError
 from sidecar.node.log import LogReader, decode_block, encode_block, list_segments
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.records import frame
-from sidecar.node.transitions import (
-    AccountCheck,
-    AgentApproved,
-    Block,
-    BookAdded,
-    BookChanged,
-    BookCheck,
-    BookRemoved,
-    Fill,
-    FundingSettled,
-    LedgerChanged,
-    Leg,
-    LeverageChanged,
-    Liquidation,
-    MarketListed,
-    OrderStatus,
-    PricesUpdated,
-    Trigger,
-)
-
-USER = bytes(range(20))
-LEG = Leg(USER, 5, b"c" * 16, -3, 4, -1, Liquidation(USER, 7, "market"), "Open Long", "USDC", 9)
-EVERY_KIND = [
-    MarketListed(1, "TOYOTA", 2, 10, True, ((0, 10), (10**16, 5))),
-    OrderStatus(
-        5, USER, 1, 0, 10, 9, 8, "Gtc", True, Trigger(3, "Price above 3"), b"c" * 16, "open",
-        1, 2, "Stop Limit", b"h" * 32, (USER, 15),
-    ),
-    BookAdded(1, 5, USER, 1, 10, 9, 4),
-    BookChanged(1, 5, 3),
-    BookRemoved(1, 5),
-    Fill(77, 1, 10, 9, 0, b"h" * 32, LEG, None),
-    PricesUpdated(((1, 2, 3), (2, 3, 4))),
-    FundingSettled(1, -5, 6, 7, ((USER, -3, 4),)),
-    LedgerChanged(USER, "deposit", 5, {"from": "faucet"}),
-    LeverageChanged(USER, 1, 5, False, 3),
-    AgentApproved(USER, USER, "bot", 4),
-    BookCheck(1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 2**63),
-    AccountCheck(USER, -5, ((1, -3),)),
-]  # fmt: skip
+from sidecar.node.transitions import Block, BookAdded, BookRemoved
 
 
 def block(height: int) -> Block:

@@ -1,0 +1,116 @@
+"""The follower: wakes when the node writes, survives what inotify can do, lets others run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from sidecar.errors import LogGap
+from sidecar.node import follow
+from sidecar.node.follow import Follower
+from sidecar.node.log import LogReader
+from sidecar.node.log_writer import LogWriter
+from sidecar.node.transitions import Block
+
+pytestmark = pytest.mark.anyio
+
+
+def block(height: int) -> Block:
+    return Block(height, height, height, [])
+
+
+@pytest.fixture(autouse=True)
+def no_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What wakes the follower in these tests is inotify, not the poll of last resort."""
+    monkeypatch.setattr(follow, "FOLLOW_POLL_S", 3600.0)
+
+
+async def take(follower: Follower, count: int, on_block: Callable[[int], None]) -> list[int]:
+    heights: list[int] = []
+    async for one in follower.blocks():
+        heights.append(one.height)
+        on_block(one.height)
+        if len(heights) == count:
+            break
+    return heights
+
+
+@pytest.mark.parametrize("busy_poll", [False, True])
+async def test_blocks_come_as_they_are_written_across_rotation(
+    tmp_path: Path, *, busy_poll: bool
+) -> None:
+    heights: list[int] = []
+    with LogReader(tmp_path) as reader, LogWriter(tmp_path, "t", segment_blocks=3) as writer:
+        follower = Follower(reader, busy_poll=busy_poll)
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+
+                async def collect() -> None:
+                    heights.extend(await take(follower, 10, lambda _height: None))
+
+                tasks.start_soon(collect)
+                await follower.at_head.wait()
+                for height in range(1, 11):
+                    writer.append(block(height))
+                    await anyio.lowlevel.checkpoint()
+    assert heights == list(range(1, 11))
+
+
+async def test_a_directory_that_appears_later_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "FOLLOW_POLL_S", 0.01)
+    later = tmp_path / "later"
+    with LogReader(later) as reader:
+        follower = Follower(reader)
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(take, follower, 1, lambda _height: None)
+                await follower.at_head.wait()
+                with LogWriter(later, "t") as writer:
+                    writer.append(block(1))
+
+
+async def test_catching_up_lets_other_tasks_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "FOLLOW_SLICE_S", 0.0)
+    with LogWriter(tmp_path, "t") as writer:
+        for height in range(1, 101):
+            writer.append(block(height))
+    seen = []
+
+    async def other() -> None:
+        while True:
+            seen.append(reader.height)
+            await anyio.lowlevel.checkpoint()
+
+    with LogReader(tmp_path) as reader:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(other)
+            await take(Follower(reader), 100, lambda _height: None)
+            tasks.cancel_scope.cancel()
+    assert len(set(seen)) > 50
+
+
+async def test_what_the_reader_raises_comes_out(tmp_path: Path) -> None:
+    with LogWriter(tmp_path, "t", first_height=5) as writer:
+        writer.append(block(5))
+    with LogReader(tmp_path) as reader, pytest.raises(LogGap, match="height 1 is needed"):
+        await take(Follower(reader), 1, lambda _height: None)
+
+
+async def test_a_replaced_directory_is_watched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "FOLLOW_POLL_S", 0.01)
+    log = tmp_path / "log"
+    log.mkdir()
+    with follow._Watch() as watch:
+        assert watch.extend([log])
+        assert not watch.extend([log])
+        log.rmdir()
+        await watch.wait(5.0)
+        log.mkdir()
+        assert watch.extend([log])

@@ -1,0 +1,57 @@
+"""The test vectors that node writers in other languages can check themselves with."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from kinds import EVERY_KIND, STATUS, USER
+
+from sidecar.node.log import FORMAT as LOG_FORMAT
+from sidecar.node.log import SegmentHeader, decode_block, encode_block
+from sidecar.node.records import HEAD_BYTES, crc32c, frame, unpack_head
+from sidecar.node.snapshot import FORMAT as SNAPSHOT_FORMAT
+from sidecar.node.snapshot import MarketRow, RestingRow, SnapshotHeader, TradeRow
+from sidecar.node.transitions import Block, Fill, MarketListed
+
+PATH = Path(__file__).resolve().parents[2] / "vectors" / "node-log.json"
+VECTORS: dict[str, Any] = json.loads(PATH.read_text())
+
+
+def expected() -> dict[str, str]:
+    """What every vector has to be, by name. (To renew the file: print this as JSON.)"""
+    listing, fill = EVERY_KIND[0], EVERY_KIND[5]
+    assert isinstance(listing, MarketListed)
+    assert isinstance(fill, Fill)
+    payloads = {
+        "segment header": msgspec.msgpack.encode(SegmentHeader(LOG_FORMAT, "test", 4097, 4096)),
+        "empty block": encode_block(Block(1, 2, 3, [])),
+        "snapshot header": msgspec.msgpack.encode(SnapshotHeader(SNAPSHOT_FORMAT, "test", 9, 42)),
+        "snapshot market row": msgspec.msgpack.encode(MarketRow(listing, 1, 2, 3, None)),
+        "snapshot resting row": msgspec.msgpack.encode(RestingRow(1, 5, USER, 0, 10, 9, 7, STATUS)),
+        "snapshot trade row": msgspec.msgpack.encode(TradeRow(8, 50, fill)),
+    }
+    for kind in EVERY_KIND:
+        payloads[f"block of one {type(kind).__name__}"] = encode_block(Block(1, 2, 3, [kind]))
+    return {name: frame(payload).hex() for name, payload in payloads.items()}
+
+
+def test_vectors_are_complete_and_true() -> None:
+    assert expected() == VECTORS["records"]
+
+
+@pytest.mark.parametrize("name", [name for name in VECTORS["records"] if name.startswith("block")])
+def test_vectors_decode_to_what_they_name(name: str) -> None:
+    record = bytes.fromhex(VECTORS["records"][name])
+    length, crc = unpack_head(record[:HEAD_BYTES])
+    payload = record[HEAD_BYTES:]
+    assert (len(payload), crc32c(payload)) == (length, crc)
+    (transition,) = decode_block(payload).transitions
+    assert transition in EVERY_KIND
+    assert type(transition).__name__ == name.removeprefix("block of one ")
+
+
+def test_crc32c_is_castagnolis() -> None:
+    assert crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720 appendix B.4
+    assert crc32c(b"123456789") == 0xE3069283
