@@ -26,13 +26,20 @@ class Rounding(Enum):
     HALF_EVEN = "half even"
 
 
+@lru_cache(maxsize=1 << 16)
 def parse(text: str) -> int:
     """Units of 1e-8 of a decimal text, exactly: ``"0.00017"`` is 17000.
 
     Raises `NumberInvalid` for anything but an optional minus sign, digits and at most 8 significant
     decimals. O(1); texts seen lately are remembered (prices and sizes repeat).
     """
-    return _parse(text)
+    sign, whole, decimals = _split(text)
+    if len(decimals) > DECIMALS:
+        if decimals[DECIMALS:].strip("0"):
+            raise NumberInvalid(f"{text!r} has more than {DECIMALS} decimals")
+        decimals = decimals[:DECIMALS]
+    units = int(whole + decimals.ljust(DECIMALS, "0"))
+    return -units if sign else units
 
 
 def parse_rounded(text: str, rounding: Rounding) -> int:
@@ -46,8 +53,12 @@ def parse_rounded(text: str, rounding: Rounding) -> int:
     return divide(-numerator if sign else numerator, scale, rounding)
 
 
+@lru_cache(maxsize=1 << 16)
 def to_text(value: int) -> str:
-    """Shortest decimal form with at least one decimal: 8130700000000 is ``"81307.0"``."""
+    """Shortest decimal form with at least one decimal: 8130700000000 is ``"81307.0"``.
+
+    O(1); values written lately are remembered, as in `parse`.
+    """
     if value < 0:
         return "-" + to_text(-value)
     whole, units = divmod(value, SCALE)
@@ -73,17 +84,6 @@ def divide(numerator: int, denominator: int, rounding: Rounding) -> int:
     quotient, rest = divmod(numerator, denominator)
     twice = 2 * abs(rest) - abs(denominator)
     return quotient + (twice > 0 or (twice == 0 and quotient % 2 == 1))
-
-
-@lru_cache(maxsize=1 << 16)
-def _parse(text: str) -> int:
-    sign, whole, decimals = _split(text)
-    if len(decimals) > DECIMALS:
-        if decimals[DECIMALS:].strip("0"):
-            raise NumberInvalid(f"{text!r} has more than {DECIMALS} decimals")
-        decimals = decimals[:DECIMALS]
-    units = int(whole + decimals.ljust(DECIMALS, "0"))
-    return -units if sign else units
 
 
 def _split(text: str) -> tuple[str, str, str]:

@@ -6,6 +6,7 @@ same topic (0: there is none; null: the source of the state could not tell), so 
 see that it missed nothing.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -96,6 +97,7 @@ def side_text(side: int) -> str:
     return "B" if side == BID else "A"
 
 
+@lru_cache(maxsize=1 << 14)
 def hex_text(value: bytes) -> str:
-    """0x and lower-case hex digits."""
+    """0x and lower-case hex digits. O(1); users and hashes come again and again."""
     return "0x" + value.hex()

@@ -6,6 +6,7 @@ kernel says so. A slow peer costs an outbox and a draining task for as long as i
 else.
 """
 
+import contextlib
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -27,6 +28,7 @@ class Connection:
         """
         self.address = address
         self.outbox = Outbox()
+        self.clear = True  # nothing waits and nothing ended: a send goes straight to the kernel
         self.lost = False  # the peer is gone: nothing can be sent any more
         self.scope = anyio.CancelScope()  # entered by the task that owns the connection
         self._drain_scope = anyio.CancelScope()
@@ -46,19 +48,16 @@ class Connection:
                 self.lost = True
                 return b""
 
-    @property
-    def congested(self) -> bool:
-        """Whether bytes wait for the peer."""
-        return bool(self.outbox)
-
     def send(self, data: bytes, *, counted: bool = True) -> None:
         """Sends bytes of no topic at once, or queues what does not go; after what waits already."""
-        if self.outbox:
+        if self.clear:
+            if data:
+                self.send_now(data, counted=counted)
+        elif not self.lost and not self._finishing:
             self.outbox.push(data, counted=counted)
-        elif data and not self.lost:
-            self._send_now(data, counted=counted)
 
-    def _send_now(self, data: bytes, *, counted: bool) -> None:
+    def send_now(self, data: bytes, *, counted: bool = True) -> None:
+        """Gives bytes to the kernel and queues what it does not take. Only while `clear`."""
         try:
             sent = self._sock.send(data)
         except BlockingIOError:
@@ -66,13 +65,15 @@ class Connection:
         except OSError:
             self.abort()
             return
-        if sent < len(data):
+        if sent != len(data):
+            self.clear = False
             self.outbox.push_rest(data, sent, counted=counted)
             self._start_draining()
 
     def finish(self) -> None:
-        """Ends our side once everything queued has gone: FIN, not RST."""
+        """Ends our side once everything queued has gone: FIN, not RST. Nothing can follow."""
         self._finishing = True
+        self.clear = False
         if not self.outbox:
             self._shut_down()
 
@@ -89,6 +90,7 @@ class Connection:
     def abort(self) -> None:
         """Ends the connection now, whatever still waits."""
         self.lost = True
+        self.clear = False
         self.outbox = Outbox()
         self.scope.cancel()
         self._drain_scope.cancel()
@@ -96,6 +98,7 @@ class Connection:
     def close(self) -> None:
         """Gives the socket back. The owner calls it once, last."""
         self.lost = True
+        self.clear = False
         self._drain_scope.cancel()
         anyio.notify_closing(self._sock)
         self._sock.close()
@@ -108,14 +111,17 @@ class Connection:
     async def _drain(self) -> None:
         self._drain_scope = anyio.CancelScope()
         try:
-            with self._drain_scope:
+            with self._drain_scope, contextlib.suppress(anyio.ClosedResourceError):
                 while self.outbox and not self.lost:
                     await anyio.wait_writable(self._sock)
                     self._send_waiting()
         finally:
             self._draining = False
-        if self._finishing and not self.outbox:
-            self._shut_down()
+        if not self.outbox and not self.lost:
+            if self._finishing:
+                self._shut_down()
+            else:
+                self.clear = True
 
     def _send_waiting(self) -> None:
         try:

@@ -71,10 +71,10 @@ class WebSocketSession:
     def deliver(self, joined: bytes, parts: list[tuple[Topic, bytes]], height: int) -> None:
         """Sends a block's frames (see `Subscriber`)."""
         connection = self._connection
-        if self._close_by is not None or connection.lost:
+        if connection.clear:
+            connection.send_now(joined)
             return
-        if not connection.outbox:
-            connection.send(joined)
+        if self._close_by is not None or connection.lost:
             return
         outbox = connection.outbox
         for topic, frame in parts:
