@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sidecar.cli.client import Client
-from sidecar.errors import ConfigInvalid
+from sidecar.errors import ConfigInvalid, RequestInvalid
 
 _DEFAULT_URL = "ws://127.0.0.1:8010/ws"
 _TRADES_SHOWN = 5
@@ -71,7 +71,7 @@ async def _print_lines(client: Client, count: int | None) -> None:
     pushed = 0
     async for message in client.messages():
         if message["channel"] == "error":
-            raise ConfigInvalid(message["data"])
+            raise RequestInvalid(message["data"])
         if message["channel"] != "subscriptionResponse":
             print(msgspec.json.encode(message).decode(), flush=True)
             pushed += 1
@@ -100,7 +100,7 @@ async def show_book(client: Client, subscription: dict[str, Any], depth: int) ->
         book: dict[str, Any] | None = None
         async for message in client.messages():
             if message["channel"] == "error":
-                raise ConfigInvalid(message["data"])
+                raise RequestInvalid(message["data"])
             if message["channel"] == "trades":
                 trades.extend(message["data"])
             elif message["channel"] == "l2Book":

@@ -1,0 +1,212 @@
+"""The producer writes what the chain says, alone, and goes on where it stopped."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import msgspec
+import pytest
+from test_devnet_replay import Replay
+
+from sidecar.devnet import producer as producer_module
+from sidecar.devnet.chain import Chain
+from sidecar.devnet.config import DevnetConfig
+from sidecar.devnet.producer import produce
+from sidecar.devnet.recipe import read_recipe, write_recipe
+from sidecar.devnet.resume import step
+from sidecar.errors import ConfigInvalid, LogUnwritable
+from sidecar.node.ipc import IpcDirectory
+from sidecar.node.log import LogReader, list_segments
+from sidecar.node.snapshot import SnapshotReader, list_snapshots
+from sidecar.node.transitions import Block
+
+pytestmark = pytest.mark.anyio
+
+
+def config(path: Path, **settings: Any) -> DevnetConfig:
+    """A quick chain of few actions."""
+    quick: dict[str, Any] = {"block_ms": 1, "actions_per_block": 10, "blocks": 20}
+    return DevnetConfig(path, **(quick | settings))
+
+
+def read(path: Path, after: int = 0) -> list[Block]:
+    with LogReader(path / "log", after=after, chain="devnet-1") as log:
+        return list(iter(log.next_block, None))
+
+
+async def test_everything_written_can_be_read(tmp_path: Path) -> None:
+    told: list[Block] = []
+    await produce(config(tmp_path), on_block=told.append)
+    info = IpcDirectory(tmp_path).read_chain()
+    blocks = read(tmp_path)
+    assert blocks == told
+    assert [block.height for block in blocks] == list(range(1, 21))
+    assert (info.chain, info.block_ms) == ("devnet-1", 1)
+    assert blocks[0].time_ns >= info.genesis_ns
+    assert all(block.written_ns >= block.time_ns - 10**9 for block in blocks)
+
+
+async def test_snapshots_say_what_the_log_says(tmp_path: Path) -> None:
+    await produce(config(tmp_path, blocks=35, snapshot_blocks=10))
+    snapshots = [SnapshotReader(path) for path in list_snapshots(tmp_path / "snapshots")]
+    assert [snapshot.header.height for snapshot in snapshots] == [30, 20]
+    replay = Replay()
+    for block in read(tmp_path):
+        replay.apply(block)
+        for snapshot in snapshots:
+            if snapshot.header.height == block.height:
+                assert list(snapshot.rows()) == list(replay.rows())
+                assert snapshot.header.time_ns == block.time_ns
+
+
+async def test_old_segments_go_but_none_that_a_kept_snapshot_needs(tmp_path: Path) -> None:
+    settings = config(tmp_path, blocks=64, snapshot_blocks=10, segment_blocks=4)
+    await produce(settings)
+    heights = [int(path.stem) for path in list_segments(tmp_path / "log")]
+    assert heights[0] == 49  # the older snapshot is of 50
+    assert [block.height for block in read(tmp_path, after=50)] == list(range(51, 65))
+
+
+async def test_a_chain_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    await produce(config(tmp_path, blocks=20))
+    await produce(config(tmp_path, blocks=15, snapshot_blocks=30))
+    blocks = read(tmp_path)
+    assert [block.height for block in blocks] == list(range(1, 36))
+    assert [block.time_ns for block in blocks] == sorted(block.time_ns for block in blocks)
+    recipe = read_recipe(tmp_path / "devnet.json")
+    assert recipe is not None
+    assert sorted(recipe.starts) == [1, 21]
+    chain = Chain(config(tmp_path))
+    for block in blocks:
+        assert step(chain, recipe) == msgspec.structs.replace(block, written_ns=0)
+    for path in list_snapshots(tmp_path / "snapshots"):
+        assert SnapshotReader(path).header.height == 30
+
+
+async def test_it_goes_on_from_retired_segments(tmp_path: Path) -> None:
+    settings = config(tmp_path, blocks=40, snapshot_blocks=10, segment_blocks=4)
+    await produce(settings)
+    assert list_segments(tmp_path / "log")[0].stem != f"{1:020d}"
+    await produce(settings)
+    assert read(tmp_path, after=70)[-1].height == 80
+
+
+async def test_a_half_written_block_is_cut_off_and_made_again(tmp_path: Path) -> None:
+    await produce(config(tmp_path))
+    before = read(tmp_path)
+    segment = list_segments(tmp_path / "log")[-1]
+    os.truncate(segment, segment.stat().st_size - 3)
+    await produce(config(tmp_path, blocks=2))
+    after = read(tmp_path)
+    assert [block.height for block in after] == list(range(1, 22))
+    assert after[:19] == before[:19]
+
+
+async def test_a_snapshot_that_the_log_lost_is_dropped(tmp_path: Path) -> None:
+    await produce(config(tmp_path, snapshot_blocks=20))
+    segment = list_segments(tmp_path / "log")[-1]
+    os.truncate(segment, segment.stat().st_size - 3)
+    await produce(config(tmp_path, blocks=0, snapshot_blocks=20))
+    assert list_snapshots(tmp_path / "snapshots") == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 2},
+        {"actions_per_block": 11},
+        {"burst": True},
+        {"markets": ("NTT",)},
+        {"block_ms": 2},
+    ],
+)
+async def test_other_settings_need_a_fresh_directory(tmp_path: Path, other: dict[str, Any]) -> None:
+    await produce(config(tmp_path, blocks=3))
+    with pytest.raises(ConfigInvalid, match=rf"{next(iter(other))}.*fresh directory"):
+        await produce(config(tmp_path, **other))
+    assert len(read(tmp_path)) == 3
+
+
+async def test_other_code_needs_a_fresh_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await produce(config(tmp_path, blocks=12))
+    monkeypatch.setattr("sidecar.devnet.traders._TAKER_TURNS", 0.1)
+    with pytest.raises(LogUnwritable, match=r"made by other code.*height 12"):
+        await produce(config(tmp_path))
+
+
+async def test_a_log_without_its_record_needs_a_fresh_directory(tmp_path: Path) -> None:
+    await produce(config(tmp_path, blocks=3))
+    record = tmp_path / "devnet.json"
+    recipe = read_recipe(record)
+    assert recipe is not None
+    write_recipe(record, msgspec.structs.replace(recipe, rules="devnet/0"))
+    with pytest.raises(LogUnwritable, match=r"'devnet/0'.*fresh directory"):
+        await produce(config(tmp_path))
+    record.write_text("{")
+    with pytest.raises(LogUnwritable, match="fresh directory"):
+        await produce(config(tmp_path))
+    record.unlink()
+    with pytest.raises(LogUnwritable, match="fresh directory"):
+        await produce(config(tmp_path))
+
+
+async def test_two_producers_cant_write_one_log(tmp_path: Path) -> None:
+    async with anyio.create_task_group() as tasks:
+        first = anyio.Event()
+        run = config(tmp_path, blocks=None)
+        tasks.start_soon(lambda: produce(run, on_block=lambda _: first.set()))
+        await first.wait()
+        with pytest.raises(LogUnwritable, match="another development chain"):
+            await produce(run)
+        tasks.cancel_scope.cancel()
+    blocks = read(tmp_path)  # and the cancelled one left a whole log and a free lock
+    await produce(config(tmp_path, blocks=1))
+    assert len(read(tmp_path)) == len(blocks) + 1
+
+
+async def test_a_directory_that_cant_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LogUnwritable, match="can't be written"):
+        await produce(config(tmp_path / "file" / "ipc"))
+
+
+async def test_a_full_disk_stops_the_chain_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(producer_module, "write_snapshot", full)
+    with pytest.raises(LogUnwritable, match="No space left on device"):
+        await produce(config(tmp_path, snapshot_blocks=7))
+    assert len(read(tmp_path)) == 7
+
+
+async def test_a_producer_that_was_held_up_sets_its_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer_module, "_CATCH_UP_S", -1.0)  # everything is too late
+    await produce(config(tmp_path, blocks=5))
+    recipe = read_recipe(tmp_path / "devnet.json")
+    assert recipe is not None
+    assert sorted(recipe.starts) == [1, 2, 3, 4, 5, 6]
+    await produce(config(tmp_path, blocks=5))  # and all of these go into the second making
+    assert len(read(tmp_path)) == 10
+
+
+async def test_the_schedule_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a block takes, the next one is due one interval after this one was."""
+    dues: list[float] = []
+
+    async def sleep_until(due: float) -> None:
+        dues.append(due)
+        await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(producer_module.anyio, "sleep_until", sleep_until)
+    await produce(config(tmp_path, blocks=50, block_ms=7))
+    assert [due - dues[0] for due in dues] == pytest.approx([0.007 * n for n in range(50)])
