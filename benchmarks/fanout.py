@@ -167,7 +167,7 @@ class Websockets:
 async def measure(subscribers: int, rounds: int, size: int, topics: int) -> None:
     """Rounds of both, alternating, over the same number of clients."""
     payload = b"x" * size
-    contenders = (Ours(payload, topics), Websockets(payload, topics))
+    contenders: list[Ours | Websockets] = [Ours(payload, topics), Websockets(payload, topics)]
     spawn = multiprocessing.get_context("spawn")
     times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     async with AsyncExitStack() as stack:

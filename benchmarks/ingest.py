@@ -16,13 +16,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
+
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
 from sidecar.node.hyperliquid import HyperliquidReader, HyperliquidSnapshot
-
 from sidecar.node.log import LogReader, list_segments
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.records import HEAD_BYTES, unpack_head
@@ -138,22 +138,14 @@ class _Diff(msgspec.Struct, gc=False):
     raw_book_diff: dict[str, Any] | str
 
 
-class _Row(msgspec.Struct):
+Event = TypeVar("Event")
+
+
+class _Row(msgspec.Struct, Generic[Event]):
     local_time: str
     block_time: str
     block_number: int
-
-
-class _StatusRow(_Row):
-    events: list[_Status]
-
-
-class _DiffRow(_Row):
-    events: list[_Diff]
-
-
-class _FillRow(_Row):
-    events: list[tuple[str, dict[str, Any]]]
+    events: list[Event]
 
 
 def captured(source: Path) -> None:
@@ -167,10 +159,10 @@ def captured(source: Path) -> None:
             for kind in ("order_statuses", "raw_book_diffs", "fills")
             for path in (data / f"node_{kind}_by_block").glob("hourly/*/*")
         }
-        decoders = {
-            "order_statuses": msgspec.json.Decoder(_StatusRow).decode,
-            "raw_book_diffs": msgspec.json.Decoder(_DiffRow).decode,
-            "fills": msgspec.json.Decoder(_FillRow).decode,
+        decoders: dict[str, Callable[[bytes], _Row[Any]]] = {
+            "order_statuses": msgspec.json.Decoder(_Row[_Status]).decode,
+            "raw_book_diffs": msgspec.json.Decoder(_Row[_Diff]).decode,
+            "fills": msgspec.json.Decoder(_Row[tuple[str, dict[str, Any]]]).decode,
         }
         count = sum(len(decoders[kind](line).events) for kind in lines for line in lines[kind])
 

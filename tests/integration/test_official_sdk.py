@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hyperliquid.info import Info
+
 from processes import Serve, Server, Start
 
 SYMBOLS = {"TOYOTA", "SONY", "MUFG", "NTT", "NINTENDO"}

@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from blocks import ALICE, BOB, PX, ask, bid, block, fill, opened, state_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blocks import ALICE, BOB, PX, ask, bid, block, fill, opened, state_of
 from sidecar.api.channels import Channels
 from sidecar.api.messages import encode
 from sidecar.api.topics import Topic
@@ -150,13 +150,13 @@ def test_l2_book_shows_what_a_fresh_look_at_the_book_shows(data: st.DataObject) 
         transitions: list[Transition] = []
         for step in range(data.draw(st.integers(0, 4))):
             oid = 100 * number + step + 1
-            if oids and data.draw(st.booleans()):
+            if oids and data.draw(st.sampled_from((False, True))):
                 transitions.append(
                     BookRemoved(1, oids.pop(data.draw(st.integers(0, len(oids) - 1))))
                 )
             else:
-                side, px = data.draw(st.sampled_from((BID, ASK))), data.draw(st.integers(1, 9))
-                px = (90 - px if side == BID else 90 + px) * PX
+                side = data.draw(st.sampled_from((BID, ASK)))
+                px = (90 + data.draw(st.integers(1, 9)) * (1 if side == ASK else -1)) * PX
                 transitions.append(BookAdded(1, oid, ALICE, side, px, PX))
                 oids.append(oid)
         changes = feed.state.apply(block(feed.state.height + 1, *transitions))

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from blocks import ask, bid, fill, state_of
 
+from blocks import ask, bid, fill, state_of
 from sidecar.api.info import answer_info
 from sidecar.api.messages import encode
 from sidecar.errors import RequestInvalid

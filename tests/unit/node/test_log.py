@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kinds import EVERY_KIND, USER
 
+from kinds import EVERY_KIND, USER
 from sidecar.errors import LogCorrupt, LogGap, LogUnwritable, NodeError
 from sidecar.node.log import LogReader, decode_block, encode_block, list_segments
 from sidecar.node.log_writer import LogWriter
@@ -88,7 +88,7 @@ def test_every_split_of_the_bytes_into_reads_gives_the_same_blocks(
 ) -> None:
     whole, growing = (tmp_path_factory.mktemp(name) for name in ("whole", "growing"))
     write(whole, 12, segment_blocks=5)
-    blocks = []
+    blocks: list[Block] = []
     with LogReader(growing, chain="test") as reader:
         pieces = iter(cuts)
         for segment in list_segments(whole):
@@ -119,7 +119,7 @@ def test_any_flipped_byte_is_never_a_wrong_block(tmp_path: Path) -> None:
     for index in range(len(data)):
         segment.write_bytes(data[:index] + bytes((data[index] ^ 0x41,)) + data[index + 1 :])
         with LogReader(tmp_path, chain="test") as reader:
-            blocks = []
+            blocks: list[Block] = []
             with pytest.raises((LogCorrupt, LogGap)) as caught:
                 blocks += iter(reader.next_block, None)
         assert blocks == good[: len(blocks)]

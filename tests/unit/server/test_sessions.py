@@ -8,10 +8,10 @@ from typing import Any
 
 import anyio
 import pytest
-from blocks import TOYOTA, ask, bid, block, fill
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from blocks import TOYOTA, ask, bid, block, fill
 from sidecar import limits
 from sidecar.api.channels import Channels
 from sidecar.api.messages import encode
@@ -225,7 +225,7 @@ async def test_a_slow_reader_of_a_book_gets_the_newest() -> None:
             sidecar.push(*removed, bid(px, px), ask(100_000 + px, 100_000 + px))
             if px % 500 == 0:
                 await anyio.lowlevel.checkpoint()
-        heights = []
+        heights: list[int] = []
         while not heights or heights[-1] < sidecar.state.height:
             heights.append(json.loads(await client.recv())["height"])
         assert heights == sorted(set(heights))

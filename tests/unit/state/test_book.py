@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from model import ModelBook
 
+from model import ModelBook
 from sidecar.errors import StateMismatch
 from sidecar.node.transitions import ASK, BID
 from sidecar.state.aggregation import Aggregation, bucket_rank
@@ -76,7 +76,8 @@ def test_book_agrees_with_the_model() -> None:
 
 
 def test_touched_levels_remember_what_they_were_before_the_first_change() -> None:
-    book, touched = Book(), {}
+    book = Book()
+    touched: Touched = {}
     book.add(order(1, BID, 100, 5), 0, {})
     book.change(book.order(1), 3, touched)
     book.add(order(2, BID, 100, 7), 0, touched)
