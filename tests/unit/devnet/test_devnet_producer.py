@@ -207,6 +207,6 @@ async def test_the_schedule_is_absolute(tmp_path: Path, monkeypatch: pytest.Monk
         dues.append(due)
         await anyio.lowlevel.checkpoint()
 
-    monkeypatch.setattr(producer_module.anyio, "sleep_until", sleep_until)
+    monkeypatch.setattr(anyio, "sleep_until", sleep_until)
     await produce(config(tmp_path, blocks=50, block_ms=7))
     assert [due - dues[0] for due in dues] == pytest.approx([0.007 * n for n in range(50)])

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from kinds import EVERY_KIND, STATUS, USER
 
+from kinds import EVERY_KIND, STATUS, USER
 from sidecar.node.log import FORMAT as LOG_FORMAT
 from sidecar.node.log import SegmentHeader, decode_block, encode_block
 from sidecar.node.records import HEAD_BYTES, crc32c, frame, unpack_head

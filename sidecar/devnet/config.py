@@ -1,0 +1,66 @@
+"""What shapes a development chain."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.devnet.markets import MARKETS, Market
+from sidecar.errors import ConfigInvalid
+from sidecar.limits import SEGMENT_BLOCKS
+
+BURST_ACTIONS = 1_500  # a block of the burst profile: about 3,000 transitions
+
+
+@dataclass(frozen=True)
+class DevnetConfig:
+    """The settings of one producer.
+
+    `seed`, `block_ms`, `actions_per_block`, `burst` and `markets` make the chain: a chain that
+    exists is only continued with the same. The others may change from one start to the next.
+    `blocks`: stop after producing so many, None for never.
+    """
+
+    path: str | Path
+    seed: int = 1
+    block_ms: int = 100
+    snapshot_blocks: int = 600
+    segment_blocks: int = SEGMENT_BLOCKS
+    actions_per_block: int = 40
+    burst: bool = False
+    blocks: int | None = None
+    markets: tuple[str, ...] = tuple(market.symbol for market in MARKETS)
+
+    def __post_init__(self) -> None:
+        for key in ("block_ms", "snapshot_blocks", "segment_blocks"):
+            self._at_least(key, 1)
+        self._at_least("actions_per_block", 0)
+        if self.blocks is not None:
+            self._at_least("blocks", 0)
+        known = {market.symbol for market in MARKETS}
+        if not self.markets or len(set(self.markets)) < len(self.markets):
+            raise ConfigInvalid("devnet.markets: name at least one market, each once")
+        if unknown := [symbol for symbol in self.markets if symbol not in known]:
+            raise ConfigInvalid(f"devnet.markets: {unknown[0]!r} is none of {sorted(known)}")
+
+    @property
+    def actions(self) -> int:
+        """Orders and cancels of an average block."""
+        return max(self.actions_per_block, BURST_ACTIONS) if self.burst else self.actions_per_block
+
+    @property
+    def block_ns(self) -> int:
+        return self.block_ms * 1_000_000
+
+    @property
+    def listed(self) -> tuple[Market, ...]:
+        """The markets of the chain, with the ids that they have in every chain."""
+        return tuple(market for market in MARKETS if market.symbol in self.markets)
+
+    @property
+    def chain(self) -> str:
+        """The chain's name, as logs and snapshots carry it."""
+        return f"devnet-{self.seed}"
+
+    def _at_least(self, key: str, least: int) -> None:
+        value = getattr(self, key)
+        if value < least:
+            raise ConfigInvalid(f"devnet.{key}: {value}; it takes {least} or more")
