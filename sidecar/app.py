@@ -11,9 +11,11 @@ from anyio.abc import TaskGroup
 
 from sidecar.api.channels import Channels
 from sidecar.config import Settings
+from sidecar.errors import SidecarError
 from sidecar.node.follow import Follower
 from sidecar.node.source import Start, open_source
 from sidecar.pipeline import run_pipeline
+from sidecar.protocol.closecodes import CloseCode
 from sidecar.server.hub import Hub
 from sidecar.server.listener import bind
 from sidecar.server.server import Server
@@ -49,7 +51,8 @@ class App:
                 async for number in signals:
                     _log.info("stopping", signal=number.name)
                     if self._server is not None:
-                        await self._server.drain()
+                        reason = "the server is shutting down; reconnect"
+                        await self._server.drain(CloseCode.GOING_AWAY, reason)
                     break
             tasks.cancel_scope.cancel()
         _log.info("stopped")
@@ -65,6 +68,10 @@ class App:
             tasks.start_soon(self._serve_at_head, follower, self._server, state)
             try:
                 await run_pipeline(follower.blocks(), state, channels, hub)
+            except SidecarError as error:
+                reason = f"{type(error).__name__} after height {state.height}: the feed ends"
+                await self._server.drain(CloseCode.INTERNAL_ERROR, reason)
+                raise
             finally:
                 start.reader.close()
 

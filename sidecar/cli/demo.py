@@ -6,6 +6,7 @@ in --path.
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,7 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where it runs."""
     add = parser.add_argument
     add("--path", type=Path, default=None, help="working directory; default: a temporary one")
-    add("--port", type=int, default=8010, help="for WebSocket and HTTP; default %(default)s")
+    add(
+        "--port",
+        type=int,
+        default=8010,
+        help="for WebSocket and HTTP, 0 for any; default %(default)s",
+    )
     add("--coin", default="TOYOTA", help="market to show; default %(default)s")
     add("--block-ms", type=int, default=100, help="block interval; default %(default)s")
     add("--seconds", type=float, default=None, help="stop by itself; default: at Ctrl-C")
@@ -52,8 +58,7 @@ def run(options: argparse.Namespace) -> None:
         print("starting the development chain and the sidecar ...", flush=True)
         serve_flags = ("--source-path", str(ipc), "--server-port", str(options.port))
         sidecar = stack.enter_context(_process(options.path, "serve", *serve_flags))
-        _wait_until_serving(options.path, (chain, sidecar))
-        address = f"127.0.0.1:{options.port}"
+        address = _wait_until_serving(options.path, (chain, sidecar))
         print(f"  WebSocket   ws://{address}/ws")
         print(f"  HTTP        http://{address}/info")
         print(f"  node log    {ipc}")
@@ -112,15 +117,18 @@ def _process(path: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
-def _wait_until_serving(path: Path, processes: tuple[subprocess.Popen[bytes], ...]) -> None:
+def _wait_until_serving(path: Path, processes: tuple[subprocess.Popen[bytes], ...]) -> str:
+    """The address that the sidecar says it serves."""
     deadline = time.monotonic() + _START_TIMEOUT_S
-    while b"serving ws://" not in (path / "serve.log").read_bytes():
+    log = path / "serve.log"
+    while not (found := re.search(r"serving ws://(\S+)/ws", log.read_text(errors="replace"))):
         for process, name in zip(processes, ("devnet", "serve"), strict=True):
             if process.poll() is not None:
                 raise DemoFailed(f"sidecar {name} ended: {_last_words(path / f'{name}.log')}")
         if time.monotonic() > deadline:
             raise DemoFailed(f"no sidecar after {_START_TIMEOUT_S:.0f} s; see {path}/serve.log")
         time.sleep(0.05)
+    return found[1]
 
 
 def _last_words(log: Path) -> str:

@@ -64,14 +64,14 @@ class Server:
                 else:
                     _refuse(sock, refusal)
 
-    async def drain(self) -> None:
+    async def drain(self, code: int, reason: str) -> None:
         """Refuses new connections, tells every client 1001, and waits until they have gone or
         time is up.
         """
         self._draining = True
         self._gone = anyio.Event()
         for session in list(self._sessions):
-            session.close(CloseCode.GOING_AWAY, "the server is shutting down; reconnect")
+            session.close(code, reason)
         with anyio.move_on_after(DRAIN_TIMEOUT_S):
             if self._sessions:
                 await self._gone.wait()

@@ -236,8 +236,8 @@ async def test_shutdown_tells_clients_1001() -> None:
     async with running() as sidecar, connect(sidecar.url) as client:
         await say(client, method="ping")
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(sidecar.server.drain)
-            assert await closed_with(client) == (1001, "the server is shutting down; reconnect")
+            tasks.start_soon(sidecar.server.drain, 1001, "bye")
+            assert await closed_with(client) == (1001, "bye")
 
 
 async def test_connections_per_address_are_limited() -> None:

@@ -1,0 +1,196 @@
+"""Commands as an operator meets them: starting, failing with a reason, stopping."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from processes import Process, Serve, Start
+from sidecar.node.log import list_segments
+from sidecar.node.snapshot import list_snapshots
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "sidecar", *arguments)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def made(tmp_path: Path, start: Start) -> Path:
+    """The directory of a chain of 60 blocks with snapshots, ended."""
+    ipc = tmp_path / "ipc"
+    flags = ("--block-ms", "5", "--blocks", "60", "--snapshot-blocks", "20")
+    assert start("devnet", "--path", str(ipc), *flags).wait() == 0
+    return ipc
+
+
+def test_help_of_every_command() -> None:
+    commands = ("serve", "devnet", "watch", "replay", "log", "demo")
+    overview = run("--help").stdout
+    for command in commands:
+        assert command in overview
+        result = run(command, "--help")
+        assert result.returncode == 0
+        assert result.stdout.startswith(f"usage: sidecar {command}")
+
+
+def test_serve_waits_for_a_node_that_has_not_started(
+    tmp_path: Path, start: Start, serve: Serve
+) -> None:
+    ipc = tmp_path / "ipc"
+    server = serve("--source-path", str(ipc), ready=False)
+    server.wait_for("waiting for the node")
+    start("devnet", "--path", str(ipc), "--block-ms", "20")
+    server.ready()
+    assert set(server.info(type="allMids")) <= {"TOYOTA", "SONY", "MUFG", "NTT", "NINTENDO"}
+    assert server.stop() == 0
+
+
+def test_serve_goes_on_when_the_node_pauses_dies_and_returns(
+    tmp_path: Path, start: Start, serve: Serve
+) -> None:
+    ipc = tmp_path / "ipc"
+    node = start("devnet", "--path", str(ipc), "--block-ms", "20")
+    server = serve("--source-path", str(ipc))
+    node.wait_for("")
+    node.kill()
+    before = server.info(type="exchangeStatus")["time"]
+    assert server.running
+    start("devnet", "--path", str(ipc), "--block-ms", "20")
+    deadline = time.monotonic() + 20
+    while server.info(type="exchangeStatus")["time"] <= before:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_serve_starts_from_the_newest_usable_snapshot(made: Path, serve: Serve) -> None:
+    newest, older = list_snapshots(made / "snapshots")
+    whole = serve("--source-path", str(made))
+    assert f'"height": {int(newest.stem)}' in whole.output.splitlines()[0]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    fallback = serve("--source-path", str(made))
+    assert "snapshot not used" in fallback.output
+    assert f'"height": {int(older.stem)}' in fallback.output.splitlines()[1]
+    older.unlink()
+    newest.unlink()
+    genesis = serve("--source-path", str(made))
+    assert '"height": 0' in genesis.output.splitlines()[0]
+    for coin in ("TOYOTA", "NTT"):
+        books = [one.info(type="l2Book", coin=coin) for one in (whole, fallback, genesis)]
+        assert books[0] == books[1] == books[2]
+
+
+def corrupt(ipc: Path) -> Path:
+    segment = list_segments(ipc / "log")[-1]
+    data = bytearray(segment.read_bytes())
+    data[-1] ^= 1
+    segment.write_bytes(data)
+    return segment
+
+
+def test_a_corrupt_log_ends_serve_with_its_name_and_place(made: Path, serve: Serve) -> None:
+    segment = corrupt(made)
+    server = serve("--source-path", str(made), ready=False)
+    assert server.wait() == 1
+    last = server.output.splitlines()[-1]
+    assert last.startswith("sidecar: LogCorrupt: the CRC of a record of ")
+    assert f"(file {segment}, offset " in last
+    assert last.endswith(", height 60)")
+
+
+def test_a_log_that_turns_corrupt_closes_clients_and_ends_serve(made: Path, serve: Serve) -> None:
+    server = serve("--source-path", str(made))
+
+    async def watch() -> None:
+        async with connect(server.ws_url) as client:
+            with list_segments(made / "log")[-1].open("ab") as file:
+                file.write(b"\x01\x00\x00\x00garbage garbage")
+            with pytest.raises(ConnectionClosed):
+                await client.recv()
+            assert client.close_code == 1011
+            assert client.close_reason is not None
+            assert "LogCorrupt" in client.close_reason
+
+    anyio.run(watch)
+    assert server.wait() == 1
+    assert "LogCorrupt" in server.output.splitlines()[-1]
+
+
+def test_log_verify_and_inspect(made: Path) -> None:
+    result = run("log", "verify", str(made))
+    assert result.returncode == 0
+    assert "blocks 1 to 60, verified" in result.stdout
+    result = run("log", "inspect", str(made), "--from", "7", "--to", "8", "--transitions")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["height"] for line in lines] == [7, 8]
+    assert {"type", "market"} <= lines[0]["transitions"][0].keys()
+    corrupt(made)
+    result = run("log", "verify", str(made))
+    assert result.returncode == 1
+    assert "LogCorrupt" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("serve", "--server-port", "x"), "ConfigInvalid: --server-port: server.port is a number"),
+        (("serve", "--source-kind", "x"), "source.kind: Invalid enum value 'x'"),
+        (("serve", "--source-kind", "hyperliquid"), "source.snapshot: a Hyperliquid node's files"),
+        (("serve", "--config", "/nowhere.toml"), "/nowhere.toml: no such config file"),
+        (("serve", "--server-host", "256.0.0.1"), "server.host: can't listen on '256.0.0.1'"),
+        (("log", "verify", "/nowhere"), "SourceMissing: no chain.json"),
+        (("watch", "--url", "http://x"), "is not an address such as ws://"),
+        (("watch", "--url", "ws://127.0.0.1:9/ws"), "no server at ws://127.0.0.1:9/ws"),
+        (("devnet", "--block-ms", "0"), "devnet.block_ms: 0"),
+    ],
+)
+def test_errors_say_what_and_what_to_do(arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_port_in_use_is_named(made: Path, serve: Serve) -> None:
+    server = serve("--source-path", str(made))
+    result = run("serve", "--source-path", str(made), "--server-port", str(server.port))
+    assert result.returncode == 1
+    assert f"server.port: can't listen on 127.0.0.1 port {server.port}" in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_shows_a_book_and_ends_everything(tmp_path: Path, number: signal.Signals) -> None:
+    path = tmp_path / "demo"
+    demo = Process(tmp_path / "out", "demo", "--path", str(path), "--port", "0")
+    try:
+        demo.wait_for(r"height \d+  TOYOTA  \d+\.\d+ / \d+\.\d+")
+        children = children_of(demo)
+        assert len(children) == 2
+        demo.signal(number)
+        assert demo.wait() == 0
+    finally:
+        demo.kill()
+    assert demo.output.rstrip().endswith("stopped")
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def children_of(process: Process) -> list[str]:
+    pid = process.pid
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_output_into_a_closed_pipe_is_no_traceback(made: Path) -> None:
+    command = f"{sys.executable} -m sidecar log inspect {made} --transitions | head -1"
+    result = subprocess.run(
+        command, shell=True, capture_output=True, text=True, timeout=60, check=False, env=os.environ
+    )
+    assert json.loads(result.stdout)["height"] == 1
+    assert "Traceback" not in result.stderr
