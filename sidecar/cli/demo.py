@@ -34,12 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where it runs."""
     add = parser.add_argument
     add("--path", type=Path, default=None, help="working directory; default: a temporary one")
-    add(
-        "--port",
-        type=int,
-        default=8010,
-        help="for WebSocket and HTTP, 0 for any; default %(default)s",
-    )
+    add("--port", type=int, default=8010, help="0 takes a free one; default %(default)s")
     add("--coin", default="TOYOTA", help="market to show; default %(default)s")
     add("--block-ms", type=int, default=100, help="block interval; default %(default)s")
     add("--seconds", type=float, default=None, help="stop by itself; default: at Ctrl-C")

@@ -65,8 +65,8 @@ class Server:
                     _refuse(sock, refusal)
 
     async def drain(self, code: int, reason: str) -> None:
-        """Refuses new connections, tells every client 1001, and waits until they have gone or
-        time is up.
+        """Refuses new connections, closes all with a code and reason, and waits until they have
+        gone or time is up.
         """
         self._draining = True
         self._gone = anyio.Event()

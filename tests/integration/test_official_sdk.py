@@ -1,6 +1,7 @@
 """The official Python client, unmodified, against the development chain."""
 
 import queue
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,12 @@ SYMBOLS = {"TOYOTA", "SONY", "MUFG", "NTT", "NINTENDO"}
 @pytest.fixture
 def server(tmp_path: Path, start: Start, serve: Serve) -> Server:
     start("devnet", "--path", str(tmp_path / "ipc"), "--block-ms", "20")
-    return serve("--source-path", str(tmp_path / "ipc"))
+    server = serve("--source-path", str(tmp_path / "ipc"))
+    deadline = time.monotonic() + 20
+    while set(server.info(type="allMids")) != SYMBOLS:  # the chain's first blocks fill its books
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return server
 
 
 @pytest.fixture
