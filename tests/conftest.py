@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,16 @@ def captured() -> Path:
     if not path.is_dir():
         pytest.skip("the captured Hyperliquid files (../shared/fixtures) are not here")
     return path
+
+
+@pytest.fixture(scope="session")
+def captured_data(captured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The captured blocks, unpacked: a node's data directory."""
+    directory = tmp_path_factory.mktemp("captured")
+    (archive,) = captured.glob("by_block*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(directory, filter="data")
+    return directory / "hl" / "data"
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 
+from sidecar.api.topics import Topic
 from sidecar.limits import CLOSE_TIMEOUT_S, RECV_BYTES
 from sidecar.server.outbox import Outbox
 
@@ -48,13 +49,18 @@ class Connection:
                 self.lost = True
                 return b""
 
-    def send(self, data: bytes, *, counted: bool = True) -> None:
-        """Sends bytes of no topic at once, or queues what does not go; after what waits already."""
+    def send(
+        self, data: bytes, topic: Topic | None = None, height: int = 0, *, counted: bool = True
+    ) -> None:
+        """Sends bytes at once, or queues what does not go; after what waits already.
+
+        `topic`, `height` and `counted` are the outbox's.
+        """
         if self.clear:
             if data:
                 self.send_now(data, counted=counted)
         elif not self.lost and not self._finishing:
-            self.outbox.push(data, counted=counted)
+            self.outbox.push(data, topic, height, counted=counted)
 
     def send_now(self, data: bytes, *, counted: bool = True) -> None:
         """Gives bytes to the kernel and queues what it does not take. Only while `clear`."""

@@ -66,6 +66,10 @@ class Outbox:
         self._sent = sent
         self._count(entry, len(data) - sent)
 
+    def settle(self, topic: Topic) -> None:
+        """What waits of a topic keeps its place: what follows, a snapshot first, comes after it."""
+        self._latest.pop(topic, None)
+
     def head(self) -> memoryview:
         """The bytes to send next; not empty while the outbox is not."""
         return memoryview(self._entries[0].frame)[self._sent :]

@@ -163,7 +163,9 @@ class WebSocketSession:
         self._reply(_subscription_response("subscribe", request.subscription))
         snapshot = topic.channel.snapshot(topic)
         if snapshot is not None:
-            self._connection.send(frames.text(encode(snapshot)), counted=False)
+            frame = frames.text(encode(snapshot))
+            self._connection.outbox.settle(topic)
+            self._connection.send(frame, topic, snapshot.height, counted=False)
 
     def _unsubscribe(self, request: Unsubscribe) -> None:
         topic = self._services.channels.resolve(request.subscription)

@@ -1,7 +1,6 @@
-"""Processes that end with their test, and the captured data unpacked."""
+"""Processes that end with their test."""
 
 import contextlib
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,13 +35,3 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             return server.ready() if ready else server
 
         yield serve_one
-
-
-@pytest.fixture(scope="session")
-def captured_data(captured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The captured blocks, unpacked: a node's data directory."""
-    directory = tmp_path_factory.mktemp("captured")
-    (archive,) = captured.glob("by_block*.tar.gz")
-    with tarfile.open(archive) as tar:
-        tar.extractall(directory, filter="data")
-    return directory / "hl" / "data"

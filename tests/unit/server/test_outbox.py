@@ -70,6 +70,18 @@ def test_clearing_keeps_only_what_was_started() -> None:
     assert outbox.bytes == 0
 
 
+def test_a_new_snapshot_is_not_overtaken_by_what_replaces_older_messages() -> None:
+    outbox = Outbox()
+    outbox.push(b"reply")
+    outbox.push(b"old", LATEST[0], 1)
+    outbox.push(b"subscribed-again")
+    outbox.settle(LATEST[0])
+    outbox.push(b"snapshot", LATEST[0], 2, counted=False)
+    outbox.push(b"newest", LATEST[0], 3)
+    assert drain(outbox) == b"replyoldsubscribed-againnewest"
+    assert outbox.bytes == 0
+
+
 def test_oldest_height_of_a_topic() -> None:
     outbox = Outbox()
     outbox.push(b"a", EVERY[0], 4)
