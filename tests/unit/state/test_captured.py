@@ -43,13 +43,14 @@ def seen(captured: Path, captured_data: Path) -> dict[str, Any]:
     lines = (captured / "expected_bbo_per_block.jsonl").read_text().splitlines()
     rows = {row["block_number"]: row for row in map(json.loads, lines)}
     seen: dict[str, Any] = {"compared": 0, "kinds": Counter(), "statuses": Counter(), "fills": 0}
-    seen["quiet"] = []
+    seen |= {"quiet": [], "bbo_by_ms": {}}
     for state, changes in ingest(captured, captured_data):
         book, row = state.by_symbol["BTC"].book, rows[state.height]
         assert exact(book.best(BID)) == expected(row, "bid")
         assert exact(book.best(ASK)) == expected(row, "ask")
         assert len(book.orders) == row["resting_orders"]
         seen["compared"] += 1
+        seen["bbo_by_ms"][state.time_ns // 1_000_000] = (book.best(BID), book.best(ASK))
         if changes is not None:
             count(changes, seen)
     book.check_invariants()
@@ -102,3 +103,17 @@ def test_an_order_that_rests_with_less_than_its_status_says(seen: dict[str, Any]
     order = seen["orders"][412036472617]
     assert order.sz == 87_714_000
     assert order.status.sz == 92_969_000
+
+
+def test_an_independent_implementation_saw_the_same_quotes(
+    captured: Path, seen: dict[str, Any]
+) -> None:
+    lines = (captured / "independent_end_of_block_quotes.jsonl").read_text().splitlines()
+    for quote in map(json.loads, lines):
+        fields = quote["fields"]
+        theirs = [
+            (fields[f"{side}_px_raw"] * SCALE // 10, fields[f"{side}_sz_raw"], fields[f"{side}_n"])
+            for side in ("bid", "ask")
+        ]
+        assert list(seen["bbo_by_ms"][fields["source_ts_ms"]]) == theirs
+    assert len(lines) == 50

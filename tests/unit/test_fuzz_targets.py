@@ -1,0 +1,32 @@
+"""The fuzz targets hold for a moment of hypothesis, on raw bytes and on bytes that mean
+something.
+"""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from targets import TARGETS
+
+UPGRADE = b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+
+
+def client_frame(head: int, payload: bytes) -> bytes:
+    return bytes((head, 0x80 | len(payload))) + bytes(4) + payload
+
+
+PIECES = st.one_of(
+    st.binary(max_size=40),
+    st.builds(client_frame, st.integers(0, 255), st.binary(max_size=125)),
+    st.sampled_from((UPGRADE, b'{"method":"ping"}', b"Content-Length: 3\r\n", b"\r\n\r\n", b"abc")),
+)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS.keys())
+@given(pieces=st.lists(PIECES, max_size=6))
+@example(pieces=[UPGRADE, client_frame(0x81, b'{"method":"ping"}'), client_frame(0x88, b"")])
+@example(pieces=[b"POST /info HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"] * 3)
+def test_target_holds(target: Callable[[bytes], None], pieces: list[bytes]) -> None:
+    target(b"".join(pieces))
