@@ -34,7 +34,7 @@ from sidecar.config import ServerSettings
 from sidecar.node.transitions import Block, MarketListed
 from sidecar.protocol import frames
 from sidecar.server.hub import Hub
-from sidecar.server.listener import bind
+from sidecar.server.listener import accept, bind
 from sidecar.server.server import Server
 from sidecar.server.services import Services
 from sidecar.state.chain import ChainState
@@ -127,6 +127,42 @@ class Ours:
         await anyio.lowlevel.checkpoint()
 
 
+class Floor:
+    """A bare loop of `send` over sockets with our options: no protocol, no topics, no
+    bookkeeping.
+    """
+
+    name = "floor"
+    replies = 0
+
+    def __init__(self, payload: bytes, topics: int) -> None:
+        self._block = frames.text(payload) * topics
+        self._sockets: list[socket.socket] = []
+        self.subscribe = b""
+        self.wire_bytes = len(self._block)
+
+    async def start(self, stack: AsyncExitStack) -> int:
+        listener = stack.enter_context(bind("127.0.0.1", 0))
+        listener.listen(4096)
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(tasks.cancel_scope.cancel)
+        tasks.start_soon(self._accept, listener)
+        return int(listener.getsockname()[1])
+
+    async def _accept(self, listener: socket.socket) -> None:
+        while True:
+            sock, _ = await accept(listener)
+            await anyio.wait_readable(sock)
+            sock.recv(1024)  # the upgrade request, answered as far as the client looks
+            sock.send(b"\r\n\r\n")
+            self._sockets.append(sock)
+
+    async def send(self) -> None:
+        for _ in range(BURST):
+            for sock in self._sockets:
+                sock.send(self._block)
+
+
 class Websockets:
     """`websockets.broadcast` over its asyncio server on the same loop, compression off."""
 
@@ -167,7 +203,9 @@ class Websockets:
 async def measure(subscribers: int, rounds: int, size: int, topics: int) -> None:
     """Rounds of both, alternating, over the same number of clients."""
     payload = b"x" * size
-    contenders: list[Ours | Websockets] = [Ours(payload, topics), Websockets(payload, topics)]
+    contenders: list[Ours | Floor | Websockets] = [
+        kind(payload, topics) for kind in (Ours, Floor, Websockets)
+    ]
     spawn = multiprocessing.get_context("spawn")
     times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     async with AsyncExitStack() as stack:
@@ -212,13 +250,17 @@ def show(subscribers: int, topics: int, times: dict[str, list[float]]) -> None:
     """Medians, and the median of the ratios round by round."""
     deliveries = BURST * topics * subscribers
     rates = {name: deliveries / statistics.median(seconds) for name, seconds in times.items()}
-    ratio = statistics.median(
-        theirs / ours for ours, theirs in zip(times["sidecar"], times["websockets"], strict=True)
+    to_floor, to_websockets = (
+        statistics.median(
+            theirs / ours for ours, theirs in zip(times["sidecar"], times[name], strict=True)
+        )
+        for name in ("floor", "websockets")
     )
     print(
         f"{subscribers:6} subscribers, {topics} topic{'s' * (topics > 1)} a block: "
-        f"sidecar {rates['sidecar']:>10,.0f} deliveries/s, "
-        f"websockets.broadcast {rates['websockets']:>10,.0f}/s, ratio {ratio:.2f}",
+        f"sidecar {rates['sidecar']:>9,.0f} deliveries/s; "
+        f"{to_websockets:.2f} times websockets.broadcast ({rates['websockets']:,.0f}/s), "
+        f"{to_floor:.2f} times a bare loop of send ({rates['floor']:,.0f}/s)",
         flush=True,
     )
 

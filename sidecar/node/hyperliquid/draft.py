@@ -1,0 +1,101 @@
+"""A block in the making: the rows of one height become its transitions.
+
+    MarketListed   OrderStatus   OrdersRefused   BookAdded, BookChanged, BookRemoved   Fill
+
+That is not the order of execution, which the three files don't tell: each says its own only. It is
+one in which they can be applied, as orders and their statuses are joined by oid.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from sidecar.errors import LogCorrupt, NumberInvalid
+from sidecar.node.hyperliquid.diffs import Placed, book_transition
+from sidecar.node.hyperliquid.fills import pair_fills
+from sidecar.node.hyperliquid.orders import KNOWN_STATUSES, order_status
+from sidecar.node.hyperliquid.rows import DiffRow, FillRow, Row, StatusRow, decode_status
+from sidecar.node.transitions import MarketListed, OrdersRefused, OrderStatus, Transition
+
+INVALID = (msgspec.DecodeError, NumberInvalid, ValueError, RecursionError)
+_PLACING = frozenset(("open", "triggered"))  # statuses after which an order may rest
+
+
+class Draft:
+    """Collects the transitions of a block; nothing outside changes until it is done."""
+
+    def __init__(self, markets: Mapping[str, int], next_market: int) -> None:
+        """`markets` are those known before the block; new ones are numbered from `next_market`."""
+        self.listed: dict[str, int] = {}
+        self.statuses_unknown = 0
+        self._markets = markets
+        self._next_market = next_market
+        self._statuses: list[OrderStatus] = []
+        self._rest: list[Transition] = []
+
+    def transitions(self) -> list[Transition]:
+        """All of them, in the order drawn above."""
+        listings = (MarketListed(market, coin) for coin, market in self.listed.items())
+        return [*listings, *self._statuses, *self._rest]
+
+    def add(self, row: Row) -> None:
+        """Adds a row: statuses, then diffs, then fills. Raises `LogCorrupt`. O(events)."""
+        try:
+            if isinstance(row, StatusRow):
+                self._add_statuses(row)
+            elif isinstance(row, DiffRow):
+                self._add_diffs(row)
+            else:
+                assert isinstance(row, FillRow)
+                self._rest += pair_fills(row.fills, self._market)
+        except INVALID as error:
+            raise row.line.corrupt(str(error), row.height) from error
+
+    def _add_statuses(self, row: StatusRow) -> None:
+        for wire in row.statuses:
+            self.statuses_unknown += wire.status not in KNOWN_STATUSES
+            self._statuses.append(order_status(wire, self._market(wire.order.coin), row.time_ns))
+        for coin, encoded in row.refused.items():
+            market = self._market(coin)
+            self._rest.append(OrdersRefused(market, encoded, _Refusals(market, row).decode))
+
+    def _add_diffs(self, row: DiffRow) -> None:
+        placed = self._placed(row)
+        self._rest += [book_transition(one, self._market(one.coin), placed) for one in row.diffs]
+
+    def _placed(self, row: DiffRow) -> Placed:
+        if all(diff.side is not None for diff in row.diffs):
+            return {}  # nobody will ask
+        return {one.oid: one for one in self._statuses if one.status in _PLACING}
+
+    def _market(self, coin: str) -> int:
+        market = self._markets.get(coin)
+        if market is None:
+            market = self.listed.setdefault(coin, self._next_market + len(self.listed))
+        return market
+
+
+class _Refusals:
+    """Decodes refusals when somebody reads them, maybe long after their row; knows where it was."""
+
+    __slots__ = ("_height", "_market", "_offset", "_path", "_time_ns")
+
+    def __init__(self, market: int, row: StatusRow) -> None:
+        self._market = market
+        self._time_ns = row.time_ns
+        self._height = row.height
+        self._path: Path = row.line.path
+        self._offset = row.line.offset
+
+    def decode(self, encoded: msgspec.Raw) -> OrderStatus:
+        """A refusal. Raises `LogCorrupt`."""
+        try:
+            return order_status(decode_status(encoded), self._market, self._time_ns)
+        except INVALID as error:
+            raise LogCorrupt(
+                f"a refused order: {error}",
+                path=self._path,
+                offset=self._offset,
+                height=self._height,
+            ) from error
