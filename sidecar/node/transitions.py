@@ -236,21 +236,16 @@ class OrdersRefused:
     where each is an `OrderStatus`.
     """
 
-    __slots__ = ("_decode", "encoded", "market")
+    __slots__ = ("_decode", "count", "market")
 
-    def __init__(
-        self, market: int, encoded: list[msgspec.Raw], decode: Callable[[msgspec.Raw], OrderStatus]
-    ) -> None:
+    def __init__(self, market: int, count: int, decode: Callable[[], list[OrderStatus]]) -> None:
         self.market = market
-        self.encoded = encoded
+        self.count = count
         self._decode = decode
 
-    def __len__(self) -> int:
-        return len(self.encoded)
-
     def statuses(self) -> list[OrderStatus]:
-        """The refusals, decoded now. O(n)."""
-        return [self._decode(one) for one in self.encoded]
+        """The refusals, decoded now. O(statuses of the block). Raises `LogCorrupt`."""
+        return self._decode()
 
 
 Transition = Logged | OrdersRefused

@@ -7,15 +7,16 @@ one in which they can be applied, as orders and their statuses are joined by oid
 """
 
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 
 import msgspec
 
-from sidecar.errors import LogCorrupt, NumberInvalid
+from sidecar.errors import NumberInvalid
 from sidecar.node.hyperliquid.diffs import Placed, book_transition
 from sidecar.node.hyperliquid.fills import pair_fills
-from sidecar.node.hyperliquid.orders import KNOWN_STATUSES, order_status
-from sidecar.node.hyperliquid.rows import DiffRow, FillRow, Row, StatusRow, decode_status
+from sidecar.node.hyperliquid.lines import Line
+from sidecar.node.hyperliquid.orders import KNOWN_STATUSES, WireStatus, order_status
+from sidecar.node.hyperliquid.rows import DiffRow, FillRow, Row, StatusRow, read_refusals
 from sidecar.node.transitions import MarketListed, OrdersRefused, OrderStatus, Transition
 
 INVALID = (msgspec.DecodeError, NumberInvalid, ValueError, RecursionError)
@@ -53,12 +54,14 @@ class Draft:
             raise row.line.corrupt(str(error), row.height) from error
 
     def _add_statuses(self, row: StatusRow) -> None:
-        for wire in row.statuses:
-            self.statuses_unknown += wire.status not in KNOWN_STATUSES
-            self._statuses.append(order_status(wire, self._market(wire.order.coin), row.time_ns))
-        for coin, encoded in row.refused.items():
+        for status, wire in row.statuses:
+            self.statuses_unknown += status not in KNOWN_STATUSES
+            market = self._market(wire.order.coin)
+            self._statuses.append(order_status(wire, status, market, row.time_ns))
+        refusals = _Refusals(row.line, row.height, row.time_ns)
+        for coin, count in row.refused.items():
             market = self._market(coin)
-            self._rest.append(OrdersRefused(market, encoded, _Refusals(market, row).decode))
+            self._rest.append(OrdersRefused(market, count, partial(refusals.of, coin, market)))
 
     def _add_diffs(self, row: DiffRow) -> None:
         placed = self._placed(row)
@@ -77,25 +80,25 @@ class Draft:
 
 
 class _Refusals:
-    """Decodes refusals when somebody reads them, maybe long after their row; knows where it was."""
+    """Decodes a row's refusals when somebody reads them, once for all markets."""
 
-    __slots__ = ("_height", "_market", "_offset", "_path", "_time_ns")
+    __slots__ = ("_height", "_line", "_time_ns", "_wires")
 
-    def __init__(self, market: int, row: StatusRow) -> None:
-        self._market = market
-        self._time_ns = row.time_ns
-        self._height = row.height
-        self._path: Path = row.line.path
-        self._offset = row.line.offset
+    def __init__(self, line: Line, height: int, time_ns: int) -> None:
+        self._line = line
+        self._height = height
+        self._time_ns = time_ns
+        self._wires: list[WireStatus] | None = None
 
-    def decode(self, encoded: msgspec.Raw) -> OrderStatus:
-        """A refusal. Raises `LogCorrupt`."""
+    def of(self, coin: str, market: int) -> list[OrderStatus]:
+        """The refusals of a market. Raises `LogCorrupt`."""
         try:
-            return order_status(decode_status(encoded), self._market, self._time_ns)
+            if self._wires is None:
+                self._wires = read_refusals(self._line)
+            return [
+                order_status(wire, wire.status, market, self._time_ns)
+                for wire in self._wires
+                if wire.order.coin == coin
+            ]
         except INVALID as error:
-            raise LogCorrupt(
-                f"a refused order: {error}",
-                path=self._path,
-                offset=self._offset,
-                height=self._height,
-            ) from error
+            raise self._line.corrupt(f"a refused order: {error}", self._height) from error

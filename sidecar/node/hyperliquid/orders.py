@@ -68,15 +68,20 @@ class WireBuilder(msgspec.Struct, gc=False, frozen=True):
     f: int
 
 
-class WireStatus(msgspec.Struct, gc=False, frozen=True):
-    """A step in an order's life."""
+class WireEvent(msgspec.Struct, gc=False, frozen=True):
+    """A step in an order's life, but for its name."""
 
     user: str
-    status: str
     order: WireOrder
     time: str | None = None
     hash: str | None = None
     builder: WireBuilder | None = None
+
+
+class WireStatus(WireEvent, kw_only=True, gc=False, frozen=True):
+    """A step in an order's life, whatever it is called."""
+
+    status: str
 
 
 def is_refusal(status: str) -> bool:
@@ -86,13 +91,13 @@ def is_refusal(status: str) -> bool:
     return status.endswith("ejected")
 
 
-def order_status(wire: WireStatus, market: int, block_ns: int) -> OrderStatus:
+def order_status(wire: WireEvent, status: str, market: int, block_ns: int) -> OrderStatus:
     """A status as a transition. Raises `NumberInvalid`, `ValueError`."""
     time_ns = block_ns if wire.time is None else parse_time(wire.time)
     tx_hash = None if wire.hash is None else parse_hex(wire.hash, HASH_BYTES)
     builder = None if wire.builder is None else (parse_address(wire.builder.b), wire.builder.f)
     user = parse_address(wire.user)
-    return describe(wire.order, market, user, wire.status, time_ns, tx_hash, builder)
+    return describe(wire.order, market, user, status, time_ns, tx_hash, builder)
 
 
 def describe(

@@ -2,20 +2,28 @@
 
     {"local_time": ..., "block_time": ..., "block_number": ..., "events": [...]}
 
-95% of the statuses on mainnet are refusals, which touch no book. A row of statuses is therefore
-decoded twice, both times leanly: once for status and coin of each event, once for the events still
-encoded. Only what is not a refusal is then decoded in full. Measured on mainnet's busiest market,
-that is half of the cost of decoding every status with all its fields.
+95% of the statuses on mainnet are refusals, which touch no book. Known statuses are therefore told
+apart by msgspec while it decodes (a union tagged by `status`): of a refusal it makes the coin
+only, of anything else the whole. A row with a status that nobody knew is decoded again, every
+event whole.
 """
 
-from collections import defaultdict
+from collections import Counter
+from operator import attrgetter
+from typing import Any, Union
 
 import msgspec
 
 from sidecar.node.hyperliquid.diffs import WireDiff
 from sidecar.node.hyperliquid.fills import UserFill
 from sidecar.node.hyperliquid.lines import Line
-from sidecar.node.hyperliquid.orders import KNOWN_REFUSALS, WireStatus, is_refusal
+from sidecar.node.hyperliquid.orders import (
+    KNOWN_REFUSALS,
+    KNOWN_STATUSES,
+    WireEvent,
+    WireStatus,
+    is_refusal,
+)
 from sidecar.node.hyperliquid.texts import parse_time
 
 
@@ -29,10 +37,10 @@ class Row(msgspec.Struct):
 
 
 class StatusRow(Row):
-    """The statuses of a block; refusals by coin, still encoded."""
+    """The statuses of a block; of the refusals only how many there are of each coin."""
 
-    statuses: list[WireStatus]
-    refused: dict[str, list[msgspec.Raw]]
+    statuses: list[tuple[str, WireEvent]]
+    refused: dict[str, int]
 
 
 class DiffRow(Row):
@@ -53,10 +61,6 @@ class _Envelope(msgspec.Struct):
     block_number: int
 
 
-class _EncodedRow(_Envelope):
-    events: list[msgspec.Raw]
-
-
 class _DiffRow(_Envelope):
     events: list[WireDiff]
 
@@ -65,37 +69,61 @@ class _FillRow(_Envelope):
     events: list[UserFill]
 
 
-class _LeanOrder(msgspec.Struct, gc=False):
+class _Coin(msgspec.Struct, gc=False):
     coin: str
 
 
-class _LeanStatus(msgspec.Struct, gc=False):
-    status: str
-    order: _LeanOrder
+class _Refused(msgspec.Struct, gc=False):
+    order: _Coin
 
 
-class _LeanRow(msgspec.Struct):
-    events: list[_LeanStatus]
+class _LooseRow(_Envelope):
+    events: list[WireStatus]
 
 
-_decode_encoded_row = msgspec.json.Decoder(_EncodedRow).decode
-_decode_lean_row = msgspec.json.Decoder(_LeanRow).decode
+def _tagged(base: type[msgspec.Struct], status: str) -> type[msgspec.Struct]:
+    """The kind of `base` that msgspec makes of events with that status."""
+    bases = (base,)
+    return msgspec.defstruct(status, [], bases=bases, tag_field="status", tag=status, gc=False)
+
+
+_REFUSALS = {_tagged(_Refused, status) for status in KNOWN_REFUSALS}
+_STATUSES = {_tagged(WireEvent, status): status for status in KNOWN_STATUSES}
+_StatusRow = msgspec.defstruct(
+    "_StatusRow",
+    [("events", list[Union[tuple(_REFUSALS | _STATUSES.keys())]])],  # type: ignore[misc] # noqa: UP007
+    bases=(_Envelope,),
+)
+
+_coin_of = attrgetter("order.coin")
+_decode_status_row = msgspec.json.Decoder(_StatusRow).decode
+_decode_loose_row = msgspec.json.Decoder(_LooseRow).decode
 _decode_diff_row = msgspec.json.Decoder(_DiffRow).decode
 _decode_fill_row = msgspec.json.Decoder(_FillRow).decode
-decode_status = msgspec.json.Decoder(WireStatus).decode
 
 
 def read_statuses(line: Line) -> StatusRow:
     """A row of node_order_statuses_by_block. Raises `msgspec.DecodeError`, `ValueError`. O(n)."""
-    row = _decode_encoded_row(line.text)
-    statuses: list[WireStatus] = []
-    refused: defaultdict[str, list[msgspec.Raw]] = defaultdict(list)
-    for lean, encoded in zip(_decode_lean_row(line.text).events, row.events, strict=True):
-        if lean.status in KNOWN_REFUSALS or is_refusal(lean.status):
-            refused[lean.order.coin].append(encoded)
-        else:
-            statuses.append(decode_status(encoded))
+    try:
+        row: Any = _decode_status_row(line.text)
+    except msgspec.ValidationError:
+        return _read_loosely(line)
+    events = row.events
+    statuses = [(_STATUSES[type(one)], one) for one in events if type(one) not in _REFUSALS]
+    refused = Counter(map(_coin_of, (one for one in events if type(one) in _REFUSALS)))
     return StatusRow(*_head(line, row), statuses, refused)
+
+
+def _read_loosely(line: Line) -> StatusRow:
+    row = _decode_loose_row(line.text)
+    statuses = [(event.status, event) for event in row.events if not is_refusal(event.status)]
+    refused = Counter(_coin_of(event) for event in row.events if is_refusal(event.status))
+    return StatusRow(*_head(line, row), list(statuses), refused)
+
+
+def read_refusals(line: Line) -> list[WireStatus]:
+    """The refusals of a row of statuses, whole. Raises `msgspec.DecodeError`. O(n)."""
+    return [event for event in _decode_loose_row(line.text).events if is_refusal(event.status)]
 
 
 def read_diffs(line: Line) -> DiffRow:

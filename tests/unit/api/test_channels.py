@@ -235,7 +235,7 @@ def test_l4_updates_hold_every_status_and_step() -> None:
     feed = Feed(bid(1, 100, 5))
     feed.open(type="l4Book", coin="TOYOTA")
     before = BookAdded(1, 8, ALICE, BID, 100 * PX, PX, before_oid=1)
-    refused = OrdersRefused(1, [msgspec.Raw(b"7")], lambda raw: opened(int(bytes(raw))))
+    refused = OrdersRefused(1, 1, lambda: [opened(7)])
     transitions = (opened(8), refused, before, BookChanged(1, 1, PX), BookRemoved(1, 1))
     (message,) = feed.push(*transitions)
     updates = message["data"]["Updates"]

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hyperliquid_node import drain
 
+from hyperliquid_node import drain
 from sidecar.node.hyperliquid import HyperliquidReader, HyperliquidSnapshot
 from sidecar.node.snapshot import RestingRow
 from sidecar.node.transitions import (

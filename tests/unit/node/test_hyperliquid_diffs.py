@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hyperliquid_node import (
     DIFFS,
     OTHER,
@@ -16,7 +17,6 @@ from hyperliquid_node import (
     update,
     without,
 )
-
 from sidecar.node.transitions import ASK, BID, BookAdded, BookChanged, BookRemoved, Transition
 
 ADDRESS = bytes.fromhex(USER[2:])

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hyperliquid_node import DIFFS, Clock, FakeNode, row
 
+from hyperliquid_node import DIFFS, Clock, FakeNode, row
 from sidecar.errors import LogCorrupt, SourceMissing
 from sidecar.node.hyperliquid import hours as hours_module
 from sidecar.node.hyperliquid import lines as lines_module

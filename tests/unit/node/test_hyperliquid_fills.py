@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hyperliquid_node import CLOID, FILLS, HASH, NO_HASH, OTHER, USER, FakeNode, fill
 
+from hyperliquid_node import CLOID, FILLS, HASH, NO_HASH, OTHER, USER, FakeNode, fill
 from sidecar.node.transitions import ASK, BID, Fill, Leg, Liquidation, MarketListed
 
 ADDRESS, OTHER_ADDRESS = bytes.fromhex(USER[2:]), bytes.fromhex(OTHER[2:])

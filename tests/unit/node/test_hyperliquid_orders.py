@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hyperliquid_node import (
     CLOID,
     DIFFS,
@@ -24,7 +25,6 @@ from hyperliquid_node import (
     status,
     without,
 )
-
 from sidecar.errors import LogCorrupt
 from sidecar.node.hyperliquid.texts import parse_address, parse_hex, parse_side, parse_time
 from sidecar.node.transitions import (
@@ -125,7 +125,7 @@ def test_unknown_status_string_passes(node: FakeNode) -> None:
 @pytest.mark.parametrize("name", ["badAloPxRejected", "rejected", "moonPhaseRejected"])
 def test_refusals_stay_encoded_until_read(node: FakeNode, name: str) -> None:
     (one,) = refused(node.block(statuses=[status(7, name), status(8, name, side="A")]))
-    assert len(one) == 2
+    assert one.count == 2
     assert [(s.oid, s.side, s.status, s.market) for s in one.statuses()] == [
         (7, BID, name, 0),
         (8, ASK, name, 0),

@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hyperliquid_node import (
     DIFFS,
     FILLS,
@@ -19,9 +22,6 @@ from hyperliquid_node import (
     status,
     update,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
 from sidecar.node.transitions import Block, OrdersRefused, Transition
 
 Piece = tuple[str, int, bytes]  # stream, hour, what is appended

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hyperliquid_node import (
     DIFFS,
     FILLS,
@@ -21,7 +22,6 @@ from hyperliquid_node import (
     status,
     update,
 )
-
 from sidecar.errors import LogCorrupt, LogGap
 from sidecar.node import follow
 from sidecar.node.follow import Follower

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hyperliquid_node import OTHER, USER, encode, order, without
 
+from hyperliquid_node import OTHER, USER, encode, order, without
 from sidecar.errors import SnapshotInvalid, SourceMissing
 from sidecar.node.hyperliquid import HyperliquidSnapshot
 from sidecar.node.snapshot import MarketRow, RestingRow, Row

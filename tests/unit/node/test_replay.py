@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+
 from hyperliquid_node import (
     DIFFS,
     FILLS,
@@ -17,7 +18,6 @@ from hyperliquid_node import (
     heights,
     row,
 )
-
 from sidecar.errors import LogCorrupt, LogUnwritable, SourceMissing
 from sidecar.node.hyperliquid import HyperliquidReader
 from sidecar.node.replay import plan, replay
