@@ -34,6 +34,10 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str | None,
         Meta(description="hyperliquid only: an L4 snapshot file to start from, .json or .json.gz"),
     ] = None
+    snapshot_height: Annotated[
+        int | None,
+        Meta(description="hyperliquid only: the snapshot's height, where its file does not say it"),
+    ] = None
     busy_poll: Annotated[
         bool,
         Meta(description="never sleep while waiting for the node: lower latency, a whole core"),

@@ -13,7 +13,7 @@ SNAPSHOT_CHUNK_ROWS = 4096  # rows of a snapshot that are in memory at a time
 # Hyperliquid's files
 LINE_BYTES_MAX = 64 << 20  # a line; misc events reach 20 MB at the top of the hour
 READ_BYTES = 1 << 20  # one read of a growing file
-STREAM_LAG_BLOCKS_MAX = 4096  # rows held of one stream while another one lags: about five minutes
+HALF_LINE_QUIET_S = 5.0  # an hour's file is given up after that; buffered writes lag by up to 2.9 s
 
 # State
 RECENT_TRADES = 200  # per market, for recentTrades and the snapshot of `trades`

@@ -77,6 +77,10 @@ async def _open_hyperliquid(settings: SourceSettings) -> Start:
             "source.snapshot: a Hyperliquid node's files hold changes only; name an L4 snapshot "
             "file (fileSnapshot of the node's info server, or compute-l4-snapshots)"
         )
-    snapshot = HyperliquidSnapshot(Path(settings.snapshot))
-    reader = HyperliquidReader(Path(settings.path), after=snapshot.height, markets=snapshot.markets)
+    snapshot = HyperliquidSnapshot(Path(settings.snapshot), settings.snapshot_height)
+    data = Path(settings.path)
+    reader = HyperliquidReader(data, after=snapshot.height, markets=snapshot.markets)
+    if missing := reader.missing():
+        nothing = ", ".join(path.name for path in missing)
+        _log.warning("waiting for the node", path=str(data), nothing_written_in=nothing)
     return Start("Hyperliquid", snapshot.height, 0, snapshot.rows(), reader)

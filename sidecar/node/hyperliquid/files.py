@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sidecar.limits import HALF_LINE_QUIET_S
 from sidecar.node.hyperliquid.hours import Hour, Hours
 from sidecar.node.hyperliquid.lines import Line, LineFile, open_file
 from sidecar.node.hyperliquid.seek import find_height, first_height
 
-HALF_LINE_QUIET_S = 5.0  # with default buffering a node's writes lag by up to 2.9 s
 _NS_PER_S = 1_000_000_000
 
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
+from sidecar.limits import HALF_LINE_QUIET_S
 from sidecar.node.hyperliquid.draft import Draft
-from sidecar.node.hyperliquid.files import HALF_LINE_QUIET_S, HourlyFiles
+from sidecar.node.hyperliquid.files import HourlyFiles
 from sidecar.node.hyperliquid.lines import Line
 from sidecar.node.hyperliquid.rows import Row, read_diffs, read_fills, read_statuses
 from sidecar.node.hyperliquid.stream import Stream
