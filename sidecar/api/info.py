@@ -13,7 +13,7 @@ from msgspec import Meta
 from sidecar.api.channels.all_mids import all_mids
 from sidecar.api.channels.l2_book import L2BookParameters, check_rounding, l2_view
 from sidecar.api.messages import NS_PER_MS, TradeView, trade_view
-from sidecar.api.topics import find_market
+from sidecar.api.topics import check_dex, find_market
 from sidecar.errors import RequestInvalid
 from sidecar.limits import L2_LEVELS_DEFAULT, RECENT_TRADES
 from sidecar.node.transitions import ASK, BID
@@ -61,7 +61,7 @@ def answer_info(state: ChainState, request: Any) -> Any:
 
 
 def _meta(state: ChainState, parameters: DexParameters) -> dict[str, Any]:
-    _check_dex(parameters)
+    check_dex(parameters.dex)
     universe = []
     for market in state.markets.values():
         listing = market.listing
@@ -88,7 +88,7 @@ def _perp_dexs(_state: ChainState, _parameters: NoParameters) -> list[None]:
 
 
 def _all_mids(state: ChainState, parameters: DexParameters) -> dict[str, str]:
-    _check_dex(parameters)
+    check_dex(parameters.dex)
     return all_mids(state)
 
 
@@ -119,11 +119,6 @@ def _unknown_rules(symbol: str, request: str) -> RequestInvalid:
         f"this node's files do not carry the rules of {symbol} (szDecimals, leverage), so "
         f"{request} is not available here; ask an API of the chain itself for it"
     )
-
-
-def _check_dex(parameters: DexParameters) -> None:
-    if parameters.dex:
-        raise RequestInvalid(f'unknown dex {parameters.dex[:32]!r}; there is "" only')
 
 
 HANDLERS = {

@@ -131,3 +131,9 @@ def find_market(state: ChainState, coin: str) -> Market:
         more = f" and {len(state.by_symbol) - 10} more" if len(state.by_symbol) > 10 else ""
         raise RequestInvalid(f"unknown coin {coin[:32]!r}: {known}{more}")
     return market
+
+
+def check_dex(dex: str | None) -> None:
+    """Raises `RequestInvalid` for a perpetual exchange other than the chain's own, ""."""
+    if dex:
+        raise RequestInvalid(f'unknown dex {dex[:32]!r}; there is "" only')

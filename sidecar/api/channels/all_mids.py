@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from sidecar.api.messages import Push
-from sidecar.api.topics import Channel, Delivery, Topic
+from sidecar.api.topics import Channel, Delivery, Topic, check_dex
 from sidecar.fixed import to_text
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import Changes
@@ -30,8 +30,9 @@ class AllMidsChannel(Channel):
         super().__init__(state)
         self._mids: dict[str, str] = {}
 
-    def key(self, parameters: AllMidsParameters) -> tuple[str, str]:  # noqa: ARG002
+    def key(self, parameters: AllMidsParameters) -> tuple[str, str]:
         """There is one topic."""
+        check_dex(parameters.dex)
         return self.name, self.name
 
     def publish(self, changes: Changes) -> Iterator[tuple[Topic, Push]]:

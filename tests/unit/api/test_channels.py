@@ -280,6 +280,7 @@ def test_prev_is_null_where_the_source_could_not_tell() -> None:
     [
         ({}, "unknown subscription type None; there are trades, l4Book, l2Book, bbo, allMids"),
         ({"type": ["l2Book"]}, "unknown subscription type ['l2Book']"),
+        ({"type": "allMids", "dex": "xyz"}, "unknown dex 'xyz'"),
         ({"type": "l2Book"}, "l2Book subscription: Object missing required field `coin`"),
         ({"type": "l2Book", "coin": 5}, "l2Book subscription: Expected `str`, got `int`"),
         ({"type": "bbo", "coin": "BTC"}, "unknown coin 'BTC': this chain has SONY, TOYOTA"),
