@@ -11,13 +11,12 @@ from anyio.abc import TaskGroup
 
 from sidecar.api.channels import Channels
 from sidecar.config import Settings
-from sidecar.errors import SidecarError
 from sidecar.node.follow import Follower
 from sidecar.node.source import Start, open_source
 from sidecar.pipeline import run_pipeline
 from sidecar.protocol.closecodes import CloseCode
 from sidecar.server.hub import Hub
-from sidecar.server.listener import bind
+from sidecar.server.listener import bind, fit_descriptors
 from sidecar.server.server import Server
 from sidecar.server.services import Services
 from sidecar.state.chain import ChainState
@@ -48,17 +47,24 @@ class App:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._run, tasks)
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                stopping = False
                 async for number in signals:
-                    _log.info("stopping", signal=number.name)
-                    if self._server is not None:
-                        reason = "the server is shutting down; reconnect"
-                        await self._server.drain(CloseCode.GOING_AWAY, reason)
-                    break
+                    _log.info("stopping", signal=number.name, drain=not stopping)
+                    if stopping:
+                        break  # the second one does not wait
+                    stopping = True
+                    tasks.start_soon(self._stop, tasks.cancel_scope)
             tasks.cancel_scope.cancel()
         _log.info("stopped")
 
+    async def _stop(self, everything: anyio.CancelScope) -> None:
+        if self._server is not None:
+            reason = "the server is shutting down; reconnect"
+            await self._server.drain(CloseCode.GOING_AWAY, reason)
+        everything.cancel()
+
     async def _run(self, tasks: TaskGroup) -> None:
-        server_settings = self._settings.server
+        server_settings = fit_descriptors(self._settings.server)
         with bind(server_settings.host, server_settings.port) as listener:
             start = await open_source(self._settings.source)
             state = _restore(start)
@@ -68,7 +74,7 @@ class App:
             tasks.start_soon(self._serve_at_head, follower, self._server, state)
             try:
                 await run_pipeline(follower.blocks(), state, channels, hub)
-            except SidecarError as error:
+            except Exception as error:
                 reason = f"{type(error).__name__} after height {state.height}: the feed ends"
                 await self._server.drain(CloseCode.INTERNAL_ERROR, reason)
                 raise

@@ -9,12 +9,12 @@
     │   ├── LogUnwritable    the log can't be written (disk full, permission)
     │   ├── SnapshotInvalid  a snapshot that is torn, corrupt or of another chain
     │   └── SourceMissing    a directory or file that has to be there is not
-    ├── StateMismatch        a transition that the state it meets makes impossible; names height and
-    market └── PeerError            a client's fault: no traceback, it carries the answer
+    ├── StateMismatch        a transition that the state it meets makes impossible
+    └── PeerError            a client's fault: no traceback, it carries the answer
         ├── HttpRefused      an HTTP status and a message
-        ├── RequestInvalid   a request that parses but asks for what can't be; answered, never
-        closes └── ProtocolViolated a WebSocket close code and a reason └── UpgradeRefused   a
-        handshake that is not RFC 6455's (an HttpRefused)
+        │   └── UpgradeRefused    a handshake that is not RFC 6455's
+        ├── RequestInvalid   a request that parses but asks for what can't be; answered
+        └── ProtocolViolated      a WebSocket close code and a reason
 
 Ours (a bug) is any other exception. Foreign exceptions are translated where the foreign library is
 called.

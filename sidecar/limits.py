@@ -16,7 +16,7 @@ READ_BYTES = 1 << 20  # one read of a growing file
 HALF_LINE_QUIET_S = 5.0  # an hour's file is given up after that; buffered writes lag by up to 2.9 s
 
 # State
-RECENT_TRADES = 200  # per market, for recentTrades and the snapshot of `trades`
+RECENT_TRADES = 200  # per market, for recentTrades
 
 # HTTP
 REQUEST_HEAD_BYTES_MAX = 16 << 10  # nginx: 4 x 8k large buffers; h11: 16 KiB
@@ -33,13 +33,12 @@ CLOSE_REASON_BYTES_MAX = 123  # RFC 6455 section 5.5: 125 less the code
 # Connections
 RECV_BYTES = 16 << 10  # one recv; also the most that is read beyond what was asked for
 CONNECTIONS_MAX = 10_000
+DESCRIPTORS_RESERVED = 64  # for log, snapshots, listeners: connections leave them
 CONNECTIONS_PER_IP = 100  # Hyperliquid's own limit
 SUBSCRIPTIONS_PER_CONNECTION = 1_000  # Hyperliquid's own limit
 MESSAGES_PER_MINUTE = 2_000  # inbound, per connection; Hyperliquid's own limit per IP
 CONTROL_FRAMES_PER_S = 20  # inbound pings and pongs
-OUTBOX_BYTES_MAX = (
-    4 << 20
-)  # waiting for one client; an L4 snapshot is sent past it, see server/outbox.py
+OUTBOX_BYTES_MAX = 4 << 20  # waiting for one client, beside snapshots
 REQUEST_HEAD_TIMEOUT_S = 10.0
 IDLE_HTTP_TIMEOUT_S = 75.0  # nginx keepalive_timeout
 PING_INTERVAL_S = 20.0
@@ -48,12 +47,16 @@ CLOSE_TIMEOUT_S = 5.0
 DRAIN_TIMEOUT_S = 5.0  # shutdown
 ACCEPT_BACKOFF_S = 0.1  # after EMFILE and its like
 
+WAITING_SNAPSHOT_BYTES_MAX = 64 << 20  # snapshots waiting for one client: three of the largest
+EAGER_READS_MAX = 16  # reads of one connection in a row before the others get their turn
+EAGER_ACCEPTS_MAX = 16  # likewise accepted connections
+
 # Sockets
 LISTEN_BACKLOG = 4096
 SOCKET_RECV_BUFFER_BYTES = 64 << 10
 SOCKET_SEND_BUFFER_BYTES = 256 << 10
 SOCKET_NOTSENT_LOWAT_BYTES = 16 << 10  # trio's default: lag shows in our outbox, not in the kernel
-SOCKET_USER_TIMEOUT_MS = 20_000
+SOCKET_USER_TIMEOUT_MS = 45_000  # unacknowledged or unread: longer than ping and pong
 
 # Channels
 L2_LEVELS_DEFAULT = 20

@@ -1,8 +1,9 @@
 """What clients say on WebSocket, decoded and checked.
 
-{"method": "subscribe", "subscription": {...}}      {"method": "ping"}
-{"method": "unsubscribe", "subscription": {...}}    {"method": "post", "id": 7, "request":
-{...}}
+{"method": "subscribe", "subscription": {...}}
+{"method": "unsubscribe", "subscription": {...}}
+{"method": "ping"}
+{"method": "post", "id": 7, "request": {"type": "info", "payload": {...}}}
 """
 
 from typing import Any, Literal
@@ -55,8 +56,8 @@ def decode_request(text: str) -> Request:
     try:
         return _decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise RequestInvalid(f"{error}; method is one of {', '.join(_METHODS)}") from error
-    except (msgspec.DecodeError, RecursionError) as error:
+        raise RequestInvalid(f"{error}{_allowed(str(error))}") from error
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise RequestInvalid(f"not JSON: {error}") from error
 
 
@@ -64,5 +65,13 @@ def decode_json(body: bytes) -> Any:
     """A JSON body. Raises `RequestInvalid`."""
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise RequestInvalid(f"the body is not JSON: {error}") from error
+
+
+def _allowed(error: str) -> str:
+    if "`$.request.type`" in error:
+        return "; a post request's type is info or action"
+    if "`$.method`" in error or "`method`" in error or "`object`" in error:
+        return f"; method is one of {', '.join(_METHODS)}"
+    return ""

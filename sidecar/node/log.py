@@ -1,8 +1,7 @@
 """The native log: segments of records, one record a block (docs/node-log.md).
 
     log/00000000000000000001.seg    [header][block 1][block 2] ... [block 4096]
-    log/00000000000000004097.seg    [header][block 4097] ...           <- growing; its last record
-    may be cut anywhere
+    log/00000000000000004097.seg    [header][block 4097] ...    growing: may be cut anywhere
 
 `SegmentReader` reads one segment, `LogReader` a whole directory across segments, both without
 waiting: "nothing more yet" is an answer. The node's side is `sidecar.node.log_writer`.

@@ -2,8 +2,8 @@
 
 0        4           8
 +--------+-----------+----------------------+
-| length | crc32c    | payload              |     little-endian; crc32c is Castagnoli's, over the
-payload +--------+-----------+----------------------+
+| length | crc32c    | payload              |     little-endian
++--------+-----------+----------------------+     crc32c: CRC-32C (Castagnoli) of the payload
 """
 
 import struct

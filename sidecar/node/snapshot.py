@@ -1,7 +1,7 @@
 """Snapshots: the exchange's state after a height, as records (docs/node-log.md).
 
-    [header][chunk][chunk] ... [footer]        header: format, chain, height, time, rows by kind
-                                               chunk:  up to 4,096 rows of one kind
+    [header][chunk][chunk] ... [footer]        header: format, chain, height, time
+                                               chunk:  up to 4,096 rows
                                                footer: rows, CRC-32C of all payloads before it
 
 Rows come in an order in which they can be applied: markets, then their resting orders in queue

@@ -8,14 +8,19 @@ else.
 
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from sidecar.api.topics import Topic
-from sidecar.limits import CLOSE_TIMEOUT_S, RECV_BYTES
+from sidecar.limits import CLOSE_TIMEOUT_S, EAGER_READS_MAX, RECV_BYTES
 from sidecar.server.outbox import Outbox
+from sidecar.telemetry.logs import get_log
+
+_log = get_log("server")
 
 Spawn = Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
 
@@ -31,23 +36,31 @@ class Connection:
         self.outbox = Outbox()
         self.clear = True  # nothing waits and nothing ended: a send goes straight to the kernel
         self.lost = False  # the peer is gone: nothing can be sent any more
+        self.sent_at = 0.0  # when the kernel last took bytes that had waited (monotonic seconds)
         self.scope = anyio.CancelScope()  # entered by the task that owns the connection
         self._drain_scope = anyio.CancelScope()
+        self._drained = anyio.Event()
         self._sock = sock
         self._spawn = spawn
         self._draining = False
         self._finishing = False
+        self._eager_reads = 0
 
     async def receive(self, size: int = RECV_BYTES) -> bytes:
         """The next bytes, at most `size`; empty once the peer has ended or lost the connection."""
-        while True:
+        self._eager_reads += 1
+        if self._eager_reads > EAGER_READS_MAX:  # a peer that always has more: let others run
+            self._eager_reads = 0
+            await checkpoint()
+        while not self.lost:
             try:
                 return self._sock.recv(size)
             except BlockingIOError:
+                self._eager_reads = 0
                 await anyio.wait_readable(self._sock)
-            except OSError:
-                self.lost = True
-                return b""
+            except OSError as error:
+                self._lose(error)
+        return b""
 
     def send(
         self, data: bytes, topic: Topic | None = None, height: int = 0, *, counted: bool = True
@@ -56,42 +69,74 @@ class Connection:
 
         `topic`, `height` and `counted` are the outbox's.
         """
-        if self.clear:
-            if data:
-                self.send_now(data, counted=counted)
-        elif not self.lost and not self._finishing:
-            self.outbox.push(data, topic, height, counted=counted)
-
-    def send_now(self, data: bytes, *, counted: bool = True) -> None:
-        """Gives bytes to the kernel and queues what it does not take. Only while `clear`."""
-        try:
-            sent = self._sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self.abort()
+        if not data or self.lost or self._finishing:
             return
-        if sent != len(data):
-            self.clear = False
+        sent = self.try_send(data) if self.clear else 0
+        if sent == len(data):
+            return
+        if sent:
             self.outbox.push_rest(data, sent, counted=counted)
-            self._start_draining()
+        else:
+            self.outbox.push(data, topic, height, counted=counted)
+        self.start_draining()
+
+    def try_send(self, data: bytes) -> int:
+        """Gives bytes to the kernel; how many of them are done with. Only while `clear`.
+
+        Whoever calls it puts the rest into the outbox, then calls `start_draining`.
+        """
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._lose(error)
+            return len(data)
+
+    def start_draining(self) -> None:
+        """The outbox is not empty: sends it as fast as the peer reads."""
+        self.clear = False
+        if not self._draining:
+            self._draining = True
+            self._drained = anyio.Event()
+            self._drain_scope = anyio.CancelScope()
+            self._spawn(self._drain)
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Waits until nothing waits for the peer; False if it takes nothing for `timeout_s`."""
+        while self.outbox and not self.lost:
+            before = self.sent_at
+            with anyio.move_on_after(timeout_s):
+                await self._drained.wait()
+            if self.outbox and self.sent_at == before:
+                return False
+        return not self.lost
 
     def finish(self) -> None:
-        """Ends our side once everything queued has gone: FIN, not RST. Nothing can follow."""
+        """Ends our side once everything queued has gone: FIN, not RST. Nothing can follow.
+
+        The kernel takes over what fits its buffer, so that a peer that wakes up late still gets it.
+        """
+        if self._finishing or self.lost:
+            return
         self._finishing = True
         self.clear = False
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NO_LOWAT)
+        self._send_waiting()
         if not self.outbox:
             self._shut_down()
 
     async def linger(self) -> None:
-        """After `finish`: reads and discards until the peer ends too, or the close timeout passes.
+        """After `finish`: waits until all has gone and the peer ends too, within the close timeout.
 
         Closing with unread bytes would send RST, and the peer might never see our last words (RFC
         6455 1.4).
         """
-        with anyio.move_on_after(CLOSE_TIMEOUT_S):
-            while await self.receive():
-                pass
+        if await self.drained(CLOSE_TIMEOUT_S):
+            with anyio.move_on_after(CLOSE_TIMEOUT_S):
+                while await self.receive():
+                    pass
 
     def abort(self) -> None:
         """Ends the connection now, whatever still waits."""
@@ -100,6 +145,7 @@ class Connection:
         self.outbox = Outbox()
         self.scope.cancel()
         self._drain_scope.cancel()
+        self._drained.set()
 
     def close(self) -> None:
         """Gives the socket back. The owner calls it once, last."""
@@ -109,13 +155,7 @@ class Connection:
         anyio.notify_closing(self._sock)
         self._sock.close()
 
-    def _start_draining(self) -> None:
-        if not self._draining:
-            self._draining = True
-            self._spawn(self._drain)
-
     async def _drain(self) -> None:
-        self._drain_scope = anyio.CancelScope()
         try:
             with self._drain_scope, contextlib.suppress(anyio.ClosedResourceError):
                 while self.outbox and not self.lost:
@@ -123,6 +163,7 @@ class Connection:
                     self._send_waiting()
         finally:
             self._draining = False
+            self._drained.set()
         if not self.outbox and not self.lost:
             if self._finishing:
                 self._shut_down()
@@ -133,14 +174,22 @@ class Connection:
         try:
             while self.outbox:
                 self.outbox.advance(self._sock.send(self.outbox.head()))
+                self.sent_at = time.monotonic()
         except BlockingIOError:
             pass
-        except OSError:
-            self.abort()
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        if not self.lost:
+            _log.debug("connection lost", address=self.address, reason=error.strerror)
+        self.abort()
 
     def _shut_down(self) -> None:
-        if not self.lost:
-            try:
-                self._sock.shutdown(socket.SHUT_WR)
-            except OSError:
-                self.abort()
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self._lose(error)
+
+
+_NO_LOWAT = (1 << 31) - 1

@@ -7,6 +7,7 @@ upgrades.
 """
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from sidecar.api.info import answer_info
 from sidecar.api.messages import encode
@@ -31,20 +32,22 @@ class HttpSession:
         """Serves until the peer ends (None) or upgrades: then the bytes that followed its
         request.
         """
-        first_byte_s = REQUEST_HEAD_TIMEOUT_S
+        connection, first_byte_s = self._connection, REQUEST_HEAD_TIMEOUT_S
         try:
             while (request := await self._next_request(first_byte_s)) is not None:
                 first_byte_s = IDLE_HTTP_TIMEOUT_S
                 if request.path == "/ws":
-                    self._connection.send(upgrade.accept(request))
+                    connection.send(upgrade.accept(request))
                     return self._http.leftover()
-                self._connection.send(self._respond(request))
-                if self._http.should_close:
+                connection.send(self._respond(request))
+                await checkpoint()  # a client that pipelines for ever must not keep the loop
+                if self._http.should_close or not await connection.drained(IDLE_HTTP_TIMEOUT_S):
                     break
         except HttpRefused as error:
-            self._connection.send(self._http.refuse(error))
-        self._connection.finish()
-        await self._connection.linger()
+            connection.send(self._http.refuse(error))
+        except Exception:
+            connection.send(self._http.refuse(HttpRefused(500, "an error of the server")))
+            raise
         return None
 
     async def _next_request(self, first_byte_s: float) -> Request | None:

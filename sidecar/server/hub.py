@@ -1,11 +1,9 @@
-"""Topics and their subscribers: a block's frames are staged, then leave in one send for each
-subscriber.
+"""Topics and their subscribers: a block's frames are staged, then leave in one send a subscriber.
 
-      stage(trades:BTC, f1)  stage(l2Book:BTC, f2)  stage(blocks, f3)      encoded and framed once
-                 │                    │                  │
-      flush:  subscriber A reads all three  ->  send(f1 f2 f3)    one join for all who read the same
-      topics
-              subscriber B reads f2         ->  send(f2)          the very same bytes object
+stage(trades:BTC, f1)  stage(l2Book:BTC, f2)  stage(blocks, f3)    encoded and framed once
+           │                    │                  │
+flush:  subscriber A reads all three  ─▶  send(f1 f2 f3)    one join for all who read the same
+        subscriber B reads f2         ─▶  send(f2)          the very same bytes object
 """
 
 from sidecar.api.topics import Topic
@@ -46,6 +44,10 @@ class Hub:
             del self._subscribers[topic]
             topic.channel.close(topic)
         return True
+
+    def reads(self, topic: Topic) -> bool:
+        """Whether somebody reads the topic."""
+        return topic in self._subscribers
 
     @property
     def topics(self) -> int:

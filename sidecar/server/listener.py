@@ -1,11 +1,15 @@
 """Listening sockets, and the accept loop that survives what accept() can say."""
 
+import contextlib
 import errno
+import resource
 import socket
 
 import anyio
+import msgspec
 
 from sidecar import limits
+from sidecar.config import ServerSettings
 from sidecar.errors import ConfigInvalid
 from sidecar.telemetry.logs import get_log
 
@@ -26,7 +30,7 @@ def bind(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
         )[0]
         sock = socket.socket(family, kind, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise ConfigInvalid(f"server.host: can't listen on {host!r}: {error}") from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -38,6 +42,23 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigInvalid(f"server.port: can't listen on {host} port {port}: {error}") from error
     sock.setblocking(False)
     return sock
+
+
+def fit_descriptors(settings: ServerSettings) -> ServerSettings:
+    """Raises this process's descriptor limit as far as it goes, and lowers `connections_max` to
+    what it leaves: running out of descriptors would take the log's with it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    room = soft - limits.DESCRIPTORS_RESERVED
+    if settings.connections_max <= room:
+        return settings
+    if room < 1:
+        raise ConfigInvalid(f"{soft} descriptors are too few; raise the limit (ulimit -n)")
+    _log.warning("connections_max lowered to the descriptor limit", connections_max=room)
+    return msgspec.structs.replace(settings, connections_max=room)
 
 
 async def accept(listener: socket.socket) -> tuple[socket.socket, str]:

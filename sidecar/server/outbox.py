@@ -1,14 +1,17 @@
 """What waits for one slow client, bounded in bytes.
 
-A message of a LATEST topic replaces the one of its topic that still waits, in that one's place.
-Everything else waits in order and counts against the bound. A snapshot is taken whole, whatever its
-size (nothing could be read without it), and does not count. A frame that is partly sent is finished
-before anything else.
+A message of a LATEST topic takes the place of the one of its topic that still waits, at the end of
+the queue: what a client reads never goes back in height. Everything else waits in order. A frame
+that is partly sent is finished before anything else.
+
+Snapshots do not count against the bound (nothing could be read without them), up to a bound of
+their own.
 """
 
-from collections import deque
+from collections import OrderedDict
 
 from sidecar.api.topics import Delivery, Topic
+from sidecar.limits import WAITING_SNAPSHOT_BYTES_MAX
 
 
 class _Entry:
@@ -22,16 +25,16 @@ class _Entry:
 
 
 class Outbox:
-    """A queue of frames; `bytes` is what counts against the bound."""
+    """A queue of frames; `bytes` is what counts against the bound. All O(1) but where said."""
 
-    __slots__ = ("_entries", "_latest", "_sent", "bytes", "conflated")
+    __slots__ = ("_entries", "_sent", "_uncounted", "bytes")
 
     def __init__(self) -> None:
-        self._entries: deque[_Entry] = deque()
-        self._latest: dict[Topic, _Entry] = {}
+        # By topic where a newer message may replace it, else by itself.
+        self._entries: OrderedDict[Topic | _Entry, _Entry] = OrderedDict()
         self._sent = 0  # of the first entry
+        self._uncounted = 0
         self.bytes = 0
-        self.conflated = 0
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -39,66 +42,75 @@ class Outbox:
     def push(
         self, frame: bytes, topic: Topic | None = None, height: int = 0, *, counted: bool = True
     ) -> None:
-        """Queues a frame: of a topic and block height, or of none (replies, control frames).
-        O(1).
-        """
-        if topic is not None and topic.delivery is Delivery.LATEST:
-            waiting = self._latest.get(topic)
-            if waiting is not None:
-                self._count(waiting, -len(waiting.frame))
-                waiting.frame = frame
-                waiting.height = height
-                waiting.counted = counted
-                self._count(waiting, len(frame))
-                self.conflated += 1
-                return
+        """Queues a frame: of a topic and block height, or of none (replies, control frames)."""
+        if not counted and self._uncounted + len(frame) > WAITING_SNAPSHOT_BYTES_MAX:
+            counted = self._uncounted > 0
         entry = _Entry(frame, topic, height, counted=counted)
+        key: Topic | _Entry = entry
         if topic is not None and topic.delivery is Delivery.LATEST:
-            self._latest[topic] = entry
-        self._entries.append(entry)
+            key = topic
+            self._remove(topic)
+        self._entries[key] = entry
         self._count(entry, len(frame))
 
     def push_rest(self, data: bytes, sent: int, *, counted: bool = True) -> None:
         """Queues what a partial `send` left of `data`, into an empty outbox."""
         assert not self._entries
-        entry = _Entry(data, None, 0, counted=counted)
-        self._entries.append(entry)
-        self._sent = sent
-        self._count(entry, len(data) - sent)
+        self.push(data, counted=counted)
+        if sent:
+            self.advance(sent)
 
-    def settle(self, topic: Topic) -> None:
-        """What waits of a topic keeps its place: what follows, a snapshot first, comes after it."""
-        self._latest.pop(topic, None)
+    def drop(self, topic: Topic) -> None:
+        """Forgets what waits of a topic that is not read any more. O(entries)."""
+        keys = [key for key, entry in self._entries.items() if entry.topic is topic]
+        for key in keys:
+            if self._entries[key] is not self._started():
+                self._remove(key)
 
     def head(self) -> memoryview:
         """The bytes to send next; not empty while the outbox is not."""
-        return memoryview(self._entries[0].frame)[self._sent :]
+        return memoryview(self._first().frame)[self._sent :]
 
     def advance(self, sent: int) -> None:
         """`sent` bytes of `head()` are with the kernel."""
-        entry = self._entries[0]
-        if entry.topic is not None and self._latest.get(entry.topic) is entry:
-            del self._latest[entry.topic]  # partly sent: it can't be replaced any more
+        key, entry = next(iter(self._entries.items()))
         self._sent += sent
         self._count(entry, -sent)
         if self._sent == len(entry.frame):
-            self._entries.popleft()
+            del self._entries[key]
             self._sent = 0
+        elif key is not entry:  # partly sent: it can't be replaced any more
+            del self._entries[key]
+            self._entries[entry] = entry
+            self._entries.move_to_end(entry, last=False)
 
     def clear_waiting(self) -> None:
-        """Drops everything that has not been started, so that a close frame can go out next."""
-        started = self._entries[0] if self._sent else None
-        self._entries.clear()
-        self._latest.clear()
-        self.bytes = 0
-        if started is not None:
-            self._entries.append(started)
-            self._count(started, len(started.frame) - self._sent)
+        """Drops everything that has not been started, so that a close frame can go out next.
+        O(entries).
+        """
+        started = self._started()
+        for key in list(self._entries):
+            if self._entries[key] is not started:
+                self._remove(key)
 
     def oldest_height(self, topic: Topic) -> int | None:
         """The height of the topic's oldest frame that waits, None where none does. O(entries)."""
-        return next((entry.height for entry in self._entries if entry.topic is topic), None)
+        waiting = (entry.height for entry in self._entries.values() if entry.topic is topic)
+        return next(waiting, None)
+
+    def _first(self) -> _Entry:
+        return next(iter(self._entries.values()))
+
+    def _started(self) -> _Entry | None:
+        return self._first() if self._sent else None
+
+    def _remove(self, key: Topic | _Entry) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._count(entry, -len(entry.frame))
 
     def _count(self, entry: _Entry, change: int) -> None:
         if entry.counted:
             self.bytes += change
+        else:
+            self._uncounted += change

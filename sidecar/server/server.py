@@ -3,15 +3,17 @@ drains at the end.
 """
 
 import contextlib
+import itertools
 import socket
 import time
 from collections import Counter
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 
 from sidecar.errors import HttpRefused
-from sidecar.limits import DRAIN_TIMEOUT_S, LISTEN_BACKLOG
+from sidecar.limits import DRAIN_TIMEOUT_S, EAGER_ACCEPTS_MAX, LISTEN_BACKLOG
 from sidecar.protocol.closecodes import CloseCode
 from sidecar.protocol.http import HttpConnection
 from sidecar.server.connection import Connection
@@ -32,21 +34,16 @@ class Server:
     def __init__(self, listener: socket.socket, services: Services) -> None:
         self._listener = listener
         self._services = services
-        self._sessions: set[WebSocketSession] = set()
+        self._sessions: dict[Connection, WebSocketSession] = {}
         self._connections: dict[Connection, None] = {}
         self._by_address: Counter[str] = Counter()
-        self._draining = False
+        self._drain_reason: tuple[int, str] | None = None
         self._gone = anyio.Event()  # set when the last session ends
 
     @property
     def port(self) -> int:
         """The port that is listened on."""
         return int(self._listener.getsockname()[1])
-
-    @property
-    def connections(self) -> int:
-        """How many connections are open."""
-        return len(self._connections)
 
     def listen(self) -> None:
         """Clients can connect from now on."""
@@ -56,7 +53,9 @@ class Server:
         """Accepts and serves until cancelled. `drain` first ends it politely."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tick)
-            while True:
+            for number in itertools.count(1):
+                if number % EAGER_ACCEPTS_MAX == 0:
+                    await checkpoint()
                 sock, address = await accept(self._listener)
                 refusal = self._refusal(address)
                 if refusal is None:
@@ -68,9 +67,12 @@ class Server:
         """Refuses new connections, closes all with a code and reason, and waits until they have
         gone or time is up.
         """
-        self._draining = True
+        self._drain_reason = (code, reason)
         self._gone = anyio.Event()
-        for session in list(self._sessions):
+        for connection in list(self._connections):
+            if connection not in self._sessions:
+                connection.finish()  # HTTP: what was answered goes out, nothing more is answered
+        for session in list(self._sessions.values()):
             session.close(code, reason)
         with anyio.move_on_after(DRAIN_TIMEOUT_S):
             if self._sessions:
@@ -78,7 +80,7 @@ class Server:
 
     def _refusal(self, address: str) -> HttpRefused | None:
         settings = self._services.settings
-        if self._draining:
+        if self._drain_reason is not None:
             return HttpRefused(503, "the server is shutting down")
         if len(self._connections) >= settings.connections_max:
             return HttpRefused(503, f"the server has its {settings.connections_max} connections")
@@ -101,6 +103,8 @@ class Server:
                 leftover = await HttpSession(connection, self._services).run()
                 if leftover is not None:
                     await self._serve_websocket(connection, leftover)
+                connection.finish()
+                await connection.linger()
         except Exception:  # noqa: BLE001 - the one place where a bug in one connection is contained
             _log.exception("bug: connection ended", address=connection.address)
         finally:
@@ -111,15 +115,16 @@ class Server:
                 del self._by_address[connection.address]
 
     async def _serve_websocket(self, connection: Connection, leftover: bytes) -> None:
-        session = WebSocketSession(connection, self._services)
-        self._sessions.add(session)
+        session = self._sessions[connection] = WebSocketSession(connection, self._services)
+        if self._drain_reason is not None:
+            session.close(*self._drain_reason)
         try:
             await session.run(leftover)
         except Exception:
             session.close(CloseCode.INTERNAL_ERROR, "an error of the server")
             raise
         finally:
-            self._sessions.discard(session)
+            del self._sessions[connection]
             if not self._sessions:
                 self._gone.set()
 
@@ -127,7 +132,7 @@ class Server:
         while True:
             await anyio.sleep(_TICK_S)
             now = time.monotonic()
-            for session in list(self._sessions):
+            for session in list(self._sessions.values()):
                 session.tick(now)
 
 

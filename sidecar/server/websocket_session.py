@@ -71,12 +71,17 @@ class WebSocketSession:
     def deliver(self, joined: bytes, parts: list[tuple[Topic, bytes]], height: int) -> None:
         """Sends a block's frames (see `Subscriber`)."""
         connection = self._connection
-        if connection.clear:
-            connection.send_now(joined)
-            return
-        if self._close_by is not None or connection.lost:
-            return
         outbox = connection.outbox
+        if connection.clear:
+            sent = connection.try_send(joined)
+            if sent == len(joined):
+                return
+            connection.start_draining()
+            if sent:
+                outbox.push_rest(joined, sent)
+                return
+        elif self._close_by is not None or connection.lost:
+            return
         for topic, frame in parts:
             outbox.push(frame, topic, height)
             if outbox.bytes > self._services.settings.outbox_bytes_max:
@@ -92,11 +97,12 @@ class WebSocketSession:
                 self._connection.abort()
             return
         settings = self._services.settings
-        if self._pinged_at > self._heard_at:
+        heard_at = max(self._heard_at, self._connection.sent_at)  # reading is a sign of life, too
+        if self._pinged_at > heard_at:
             if now - self._pinged_at >= settings.pong_timeout_s:
                 _log.info("client gone", address=self._connection.address, reason="no pong")
                 self._connection.abort()
-        elif now - self._heard_at >= settings.ping_interval_s:
+        elif now - heard_at >= settings.ping_interval_s:
             self._pinged_at = now
             self._connection.send(self._websocket.ping(b""))
 
@@ -156,16 +162,16 @@ class WebSocketSession:
             raise RequestInvalid(f"already subscribed: {topic.name}")
         if len(self._topics) >= limit:
             raise RequestInvalid(f"a connection may have {limit} subscriptions")
-        if services.hub.topics >= TOPICS_MAX:
+        if services.hub.topics >= TOPICS_MAX and not services.hub.reads(topic):
             raise RequestInvalid("this server has too many distinct subscriptions; try again later")
         services.hub.subscribe(self, topic)
         self._topics[topic] = None
-        self._reply(_subscription_response("subscribe", request.subscription))
+        self._reply(_subscription_response("subscribe", topic, request.subscription))
         snapshot = topic.channel.snapshot(topic)
         if snapshot is not None:
             frame = frames.text(encode(snapshot))
-            self._connection.outbox.settle(topic)
             self._connection.send(frame, topic, snapshot.height, counted=False)
+            self._check_outbox("snapshots")
 
     def _unsubscribe(self, request: Unsubscribe) -> None:
         topic = self._services.channels.resolve(request.subscription)
@@ -173,7 +179,8 @@ class WebSocketSession:
             raise RequestInvalid(f"not subscribed: {topic.name}")
         del self._topics[topic]
         self._services.hub.unsubscribe(self, topic)
-        self._reply(_subscription_response("unsubscribe", request.subscription))
+        self._connection.outbox.drop(topic)
+        self._reply(_subscription_response("unsubscribe", topic, request.subscription))
 
     def _post(self, request: Post) -> None:
         body = request.request
@@ -190,8 +197,12 @@ class WebSocketSession:
 
     def _reply(self, reply: Reply) -> None:
         self._connection.send(frames.text(encode(reply)))
+        self._check_outbox("answers")
+
+    def _check_outbox(self, what: str) -> None:
         if self._connection.outbox.bytes > self._services.settings.outbox_bytes_max:
-            self.close(CloseCode.TRY_AGAIN_LATER, "the answers to your requests are not read")
+            self._connection.outbox.clear_waiting()
+            self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: the {what} asked for are not read")
 
     def _close_slow(self, topic: Topic, height: int) -> None:
         oldest = self._connection.outbox.oldest_height(topic)
@@ -210,5 +221,8 @@ class WebSocketSession:
 _PONG = frames.text(b'{"channel":"pong"}')
 
 
-def _subscription_response(method: str, subscription: dict[str, object]) -> Reply:
+def _subscription_response(method: str, topic: Topic, asked: dict[str, object]) -> Reply:
+    """Echoes what was asked for, as far as it means something."""
+    known = ("type", *topic.channel.parameters.__struct_encode_fields__)
+    subscription = {name: asked[name] for name in known if name in asked}
     return Reply("subscriptionResponse", {"method": method, "subscription": subscription})

@@ -1,8 +1,8 @@
 """One market's order book: every resting order in queue order, and its price levels.
 
-    side (SortedDict)          Level                       orders (dict: insertion order is queue
-    order) rank -8130700000000  ───▶  sz, n                 ───▶  oid 11 ─ oid 17 ─ oid 12 rank
-    -8130600000000  ───▶  ...
+    side (SortedDict)          Level         orders (dict: insertion order is queue order)
+    rank -8130700000000  ───▶  sz, n  ───▶   oid 11 ─ oid 17 ─ oid 12
+    rank -8130600000000  ───▶  ...
 
 A level is found by its *rank*, which puts the best price first on both sides: the price for asks,
 its negative for bids. An order whose size has gone to 0 keeps its place until it is removed, but is

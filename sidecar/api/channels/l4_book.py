@@ -1,9 +1,8 @@
 """`l4Book`: every order of a market in queue order, then every status and every step of the book,
 block by block.
 
-    {"Snapshot": {"coin", "time", "height", "levels": [[order, ...], [order, ...]]}}          once
-    {"Updates": {"time", "height", "order_statuses": [...], "book_diffs": [...]}}             each
-    block with any
+    {"Snapshot": {"coin", "time", "height", "levels": [[order, ...], [order, ...]]}}     once
+    {"Updates": {"time", "height", "order_statuses": [...], "book_diffs": [...]}}        per block
 
 A client that applies the diffs in order, putting `new` at the end of its price's queue (or in front
 of `insertBefore`), holds the same queues as the node. Shapes are order_book_server's; `side` is

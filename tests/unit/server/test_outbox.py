@@ -1,5 +1,6 @@
 """The outbox: what may be replaced is, what may not is kept, all within the bound."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,15 +23,22 @@ def drain(outbox: Outbox, step: int = 1000) -> bytes:
     return sent
 
 
-def test_latest_is_replaced_in_place() -> None:
+def test_latest_is_replaced_and_comes_after_what_is_older() -> None:
     outbox = Outbox()
     outbox.push(b"reply")
     outbox.push(b"old", LATEST[0], 1)
     outbox.push(b"trade", EVERY[0], 1)
     outbox.push(b"newer", LATEST[0], 2)
-    assert outbox.bytes == len(b"replynewertrade")
-    assert drain(outbox) == b"replynewertrade"
-    assert outbox.conflated == 1
+    assert outbox.bytes == len(b"replytradenewer")
+    assert drain(outbox) == b"replytradenewer"
+
+
+def test_what_is_read_never_goes_back_in_height() -> None:
+    outbox = Outbox()
+    for height in range(1, 6):
+        for topic in (*EVERY, *LATEST):
+            outbox.push(b"%d" % height, topic, height)
+    assert drain(outbox) == b"1122334455" + b"55"
 
 
 def test_a_frame_that_is_partly_sent_is_finished_first() -> None:
@@ -70,15 +78,35 @@ def test_clearing_keeps_only_what_was_started() -> None:
     assert outbox.bytes == 0
 
 
-def test_a_new_snapshot_is_not_overtaken_by_what_replaces_older_messages() -> None:
+def test_a_new_snapshot_follows_the_answer_to_its_subscription() -> None:
     outbox = Outbox()
     outbox.push(b"reply")
     outbox.push(b"old", LATEST[0], 1)
     outbox.push(b"subscribed-again")
-    outbox.settle(LATEST[0])
     outbox.push(b"snapshot", LATEST[0], 2, counted=False)
-    outbox.push(b"newest", LATEST[0], 3)
-    assert drain(outbox) == b"replyoldsubscribed-againnewest"
+    assert drain(outbox) == b"replysubscribed-againsnapshot"
+    assert outbox.bytes == 0
+
+
+def test_waiting_snapshots_have_a_bound_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.server.outbox.WAITING_SNAPSHOT_BYTES_MAX", 100)
+    outbox = Outbox()
+    outbox.push(b"x" * 150, EVERY[0], 1, counted=False)  # one is always taken
+    assert outbox.bytes == 0
+    outbox.push(b"x" * 70, EVERY[1], 1, counted=False)
+    assert outbox.bytes == 70
+
+
+def test_what_waits_of_a_dropped_topic_is_forgotten_unless_started() -> None:
+    outbox = Outbox()
+    outbox.push(b"started", EVERY[0], 1)
+    outbox.push(b"waiting", EVERY[0], 2)
+    outbox.push(b"bbo", LATEST[0], 2)
+    outbox.push(b"other", EVERY[1], 2)
+    outbox.advance(1)
+    outbox.drop(EVERY[0])
+    outbox.drop(LATEST[0])
+    assert drain(outbox) == b"tartedother"
     assert outbox.bytes == 0
 
 
@@ -112,7 +140,7 @@ def test_every_is_kept_whole_and_in_order_and_latest_ends_with_the_newest(
             head = bytes(outbox.head()[:size])
             wire += head
             outbox.advance(len(head))
-        assert outbox.bytes == sum(len(e.frame) for e in outbox._entries) - outbox._sent
+        assert outbox.bytes == sum(len(e.frame) for e in outbox._entries.values()) - outbox._sent
     wire += drain(outbox, 7)
     for topic in EVERY:
         kept = [frame for one, frame in pushed if one is topic]

@@ -1,5 +1,6 @@
 """One server, real sockets: what clients ask, what they get, and how they are let go."""
 
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -312,6 +313,98 @@ async def test_http_keep_alive_and_pipelining() -> None:
         )
         assert answer.count(b"HTTP/1.1 200 ") == 4
         assert answer.count(b'{"time":1,"specialStatuses":null}') == 4
+
+
+async def test_a_client_that_pipelines_without_reading_is_held_and_nobody_waits_for_it() -> None:
+    body = '{"type":"recentTrades","coin":"TOYOTA","n":200}'
+    async with running(messages_per_minute=100_000) as sidecar, connect(sidecar.url) as other:
+        sidecar.push(*(fill(tid) for tid in range(200)))
+        hog = socket.create_connection(("127.0.0.1", sidecar.server.port))
+        with hog, anyio.move_on_after(1):
+            hog.setblocking(False)
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        hog.send(request("POST /info", body) * 50)
+                assert await say(other, method="ping") == {"channel": "pong"}
+        (held,) = (one for one in sidecar.server._connections if one.outbox)
+        assert held.outbox.bytes < 100_000  # one answer
+
+
+async def test_a_half_closed_client_gets_all_its_answers() -> None:
+    body = '{"type":"recentTrades","coin":"TOYOTA","n":200}'
+    async with running() as sidecar:
+        sidecar.push(*(fill(tid) for tid in range(200)))
+        async with await anyio.connect_tcp("127.0.0.1", sidecar.server.port) as stream:
+            await stream.send(request("POST /info", body) * 20)
+            await stream.send_eof()
+            answer = b"".join([chunk async for chunk in stream])
+        assert answer.count(b"HTTP/1.1 200 ") == 20
+        assert answer.endswith(b"]")
+
+
+async def test_an_upgrade_during_the_drain_is_not_taken() -> None:
+    async with running() as sidecar:
+        address = ("127.0.0.1", sidecar.server.port)
+        async with connect(sidecar.url) as slow, await anyio.connect_tcp(*address) as late:
+            await say(slow, method="ping")
+            slow.transport.pause_reading()
+            while len(sidecar.server._connections) < 2:
+                await anyio.lowlevel.checkpoint()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(sidecar.server.drain, 1001, "bye")
+                await anyio.lowlevel.checkpoint()
+                await late.send(UPGRADE)
+                answer = b"".join([chunk async for chunk in late])
+                assert answer == b""  # it had asked for nothing yet: just the end
+                slow.transport.resume_reading()
+
+
+async def test_a_failed_feed_answers_no_more_requests() -> None:
+    body = '{"type":"exchangeStatus"}'
+    async with (
+        running() as sidecar,
+        await anyio.connect_tcp("127.0.0.1", sidecar.server.port) as stream,
+    ):
+        await stream.send(request("POST /info", body))
+        assert b"200" in await stream.receive()
+        await sidecar.server.drain(1011, "LogCorrupt")
+        await stream.send(request("POST /info", body))
+        with pytest.raises(anyio.EndOfStream):
+            await stream.receive()
+
+
+async def test_a_long_stalled_reader_still_finds_its_close(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sidecar.server.websocket_session.CLOSE_TIMEOUT_S", 0.1)
+    async with running(outbox_bytes_max=20_000) as sidecar, connect(sidecar.url) as client:
+        await subscribe(client, type="trades", coin="TOYOTA")
+        client.transport.pause_reading()
+        while sidecar.hub.topics and sidecar.state.height < 5_000:
+            sidecar.push(*(fill(tid) for tid in range(50)))
+            await anyio.lowlevel.checkpoint()
+        await anyio.sleep(1.2)  # past the close deadline and a tick
+        client.transport.resume_reading()
+        code, reason = await closed_with(client)
+        assert (code, reason.startswith("too slow on trades:TOYOTA: resume")) == (1013, True)
+
+
+async def test_invalid_utf8_in_a_body_is_422() -> None:
+    async with running() as sidecar:
+        body = b'{"type":"l2Book","coin":"\xff"}'
+        head = request("POST /info", more=f"Content-Length: {len(body)}\r\n" + CLOSE)
+        answer = await exchange(sidecar, head + body)
+        assert answer.startswith(b"HTTP/1.1 422 ")
+
+
+async def test_only_known_fields_are_echoed() -> None:
+    async with running() as sidecar, connect(sidecar.url) as client:
+        deep: Any = []
+        for _ in range(500):
+            deep = [deep]
+        answer = await subscribe(client, type="trades", coin="TOYOTA", more=deep)
+        assert answer["data"]["subscription"] == {"type": "trades", "coin": "TOYOTA"}
 
 
 async def test_expect_100_continue_is_answered() -> None:
