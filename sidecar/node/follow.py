@@ -15,8 +15,11 @@ import anyio
 from anyio.lowlevel import checkpoint
 from inotify_simple import INotify, flags
 
-from sidecar.limits import FOLLOW_POLL_S, FOLLOW_SLICE_S
+from sidecar.limits import FOLLOW_POLL_S, FOLLOW_POLL_WITHOUT_INOTIFY_S, FOLLOW_SLICE_S
 from sidecar.node.transitions import Block
+from sidecar.telemetry.logs import get_log
+
+_log = get_log("node")
 
 _EVENTS = flags.MODIFY | flags.CREATE | flags.MOVED_TO | flags.CLOSE_WRITE | flags.DELETE_SELF
 
@@ -80,31 +83,53 @@ class _Watch:
     """An inotify instance over a set of directories that may grow."""
 
     def __init__(self) -> None:
-        self._inotify = INotify(nonblocking=True)
         self._paths: dict[int, Path] = {}
+        self._inotify: INotify | None = None
+        try:
+            self._inotify = INotify(nonblocking=True)
+        except OSError as error:
+            _log.warning(
+                "no inotify, polling instead: see /proc/sys/fs/inotify/max_user_instances",
+                reason=error.strerror,
+                interval_s=FOLLOW_POLL_WITHOUT_INOTIFY_S,
+            )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._inotify.close()
+        if self._inotify is not None:
+            self._inotify.close()
 
     def extend(self, directories: Iterable[Path]) -> bool:
         """Watches what is not watched yet. True if there was any: then look again before
         sleeping.
         """
+        if self._inotify is None:
+            return False
         known = set(self._paths.values())
         added = False
         for directory in directories:
             if directory not in known and directory.is_dir():
-                self._paths[self._inotify.add_watch(directory, _EVENTS)] = directory
-                added = True
+                added |= self._add(self._inotify, directory)
         return added
+
+    def _add(self, inotify: INotify, directory: Path) -> bool:
+        try:
+            self._paths[inotify.add_watch(directory, _EVENTS)] = directory
+        except OSError as error:  # gone again, not ours to read, or out of watches: we poll
+            _log.warning("can't watch", path=str(directory), reason=error.strerror)
+            self._paths[-len(self._paths) - 1] = directory
+            return False
+        return True
 
     async def wait(self, timeout_s: float) -> None:
         """Returns after the next event, or after the timeout. Consumes the events: they only say
         "look".
         """
+        if self._inotify is None:
+            await anyio.sleep(min(timeout_s, FOLLOW_POLL_WITHOUT_INOTIFY_S))
+            return
         with anyio.move_on_after(timeout_s):
             await anyio.wait_readable(self._inotify.fileno())
         for event in self._inotify.read(timeout=0):

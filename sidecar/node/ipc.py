@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from sidecar.errors import LogCorrupt, SourceMissing
-from sidecar.node.log import FORMAT
+from sidecar.node.log import FORMAT, UNDECODABLE, unreadable
 
 
 class ChainInfo(msgspec.Struct, frozen=True):
@@ -57,7 +57,9 @@ class IpcDirectory:
                 "no chain.json; start the node, or point `source.path` at its IPC directory",
                 path=self.chain_file,
             ) from error
-        except msgspec.DecodeError as error:
+        except OSError as error:
+            raise unreadable(self.chain_file, error) from error
+        except UNDECODABLE as error:
             raise LogCorrupt(f"not a chain description: {error}", path=self.chain_file) from error
         if info.format != FORMAT:
             what = f"format {info.format!r}; this version reads {FORMAT!r}"

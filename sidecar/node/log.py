@@ -20,6 +20,8 @@ from sidecar.node.transitions import Block, Logged
 
 FORMAT = "node-log/1"
 SUFFIX = ".seg"
+UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)  # what msgspec raises for bytes
+_LOOKS_PER_LISTING = 8
 
 
 class SegmentHeader(msgspec.Struct, array_like=True, frozen=True):
@@ -92,15 +94,17 @@ class SegmentReader:
     cache).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, chain: str | None = None) -> None:
+        """`chain`: what the header must say. Raises `SourceMissing`."""
         self.path = path
+        self.chain = chain
         self.offset = 0
         self.header: SegmentHeader | None = None
-        self.height = 0  # of the last block read
+        self.height = first_height(path) - 1  # of the last block read
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise SourceMissing(f"can't open the segment: {error.strerror}", path=path) from error
+            raise unreadable(path, error) from error
 
     def close(self) -> None:
         os.close(self._fd)
@@ -116,7 +120,7 @@ class SegmentReader:
             return None
         try:
             block = decode_block(payload)
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             raise self._corrupt(f"not a block: {error}") from error
         if block.height != self.height + 1:
             what = f"block {block.height} follows block {self.height}"
@@ -132,21 +136,35 @@ class SegmentReader:
             raise self._corrupt(f"the file shrank to {size} bytes")
         return size == self.offset
 
+    def check_in_place(self) -> None:
+        """Raises `LogCorrupt` where the path does not lead to this file any more: nobody will ever
+        append to it.
+        """
+        try:
+            replaced = not os.path.samestat(os.fstat(self._fd), self.path.stat())
+        except FileNotFoundError:
+            replaced = True
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        if replaced:
+            raise self._corrupt("the segment was deleted or replaced while it was the newest")
+
     def _read_header(self) -> bool:
         payload = self.read_record()
         if payload is None:
             return False
         try:
             header = _decode_header(payload)
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             raise self._corrupt(f"not a segment header: {error}") from error
         if header.format != FORMAT:
             raise self._corrupt(f"format {header.format!r}; this version reads {FORMAT!r}")
-        if f"{header.first_height:020d}{SUFFIX}" != self.path.name:
+        if segment_name(header.first_height) != self.path.name:
             raise self._corrupt(f"the header says first height {header.first_height}")
+        if self.chain is not None and header.chain != self.chain:
+            raise self._corrupt(f"the segment is of chain {header.chain!r}, not {self.chain!r}")
         self.offset += HEAD_BYTES + len(payload)
         self.header = header
-        self.height = header.first_height - 1
         return True
 
     def read_record(self) -> bytes | None:
@@ -158,14 +176,18 @@ class SegmentReader:
             self.at_boundary()  # a file that shrank is corrupt, not quiet
             return None
         length, crc = unpack_head(head)
-        if not 0 < length <= RECORD_BYTES_MAX:
-            raise self._corrupt(f"a record of {length} bytes; 1 to {RECORD_BYTES_MAX} can be")
-        payload = os.pread(self._fd, length, self.offset + HEAD_BYTES)
-        if len(payload) < length:
-            return None
-        if crc32c(payload) != crc:
+        payload = b""
+        if 0 < length <= RECORD_BYTES_MAX:
+            payload = os.pread(self._fd, length, self.offset + HEAD_BYTES)
+            if len(payload) < length:
+                return None
+            if crc32c(payload) == crc:
+                return payload
+        if os.pread(self._fd, HEAD_BYTES, self.offset) != head:
+            return None  # a node that starts again has just cut a torn record off: look again
+        if payload:
             raise self._corrupt(f"the CRC of a record of {length} bytes does not match")
-        return payload
+        raise self._corrupt(f"a record of {length} bytes; 1 to {RECORD_BYTES_MAX} can be")
 
     def _corrupt(self, what: str) -> LogCorrupt:
         return LogCorrupt(what, path=self.path, offset=self.offset, height=self.height + 1)
@@ -182,6 +204,7 @@ class LogReader:
         self.chain = chain
         self.height = after
         self._segment: SegmentReader | None = None
+        self._idle_looks = 0  # since the last block
 
     def __enter__(self) -> Self:
         return self
@@ -212,28 +235,15 @@ class LogReader:
         if self._segment is None and not self._open_first():
             return None
         while True:
-            block = self._read()
+            assert self._segment is not None
+            block = self._segment.next_block()
             if block is None:
                 if not self._advance():
                     return None
             elif block.height > self.height:
                 self.height = block.height
+                self._idle_looks = 0
                 return block
-
-    def _read(self) -> Block | None:
-        segment = self._segment
-        assert segment is not None
-        starting = segment.header is None
-        block = segment.next_block()
-        if starting and segment.header is not None:
-            self._check_chain(segment)
-        return block
-
-    def _check_chain(self, segment: SegmentReader) -> None:
-        assert segment.header is not None
-        if self.chain is not None and segment.header.chain != self.chain:
-            what = f"the segment is of chain {segment.header.chain!r}, not {self.chain!r}"
-            raise LogCorrupt(what, path=segment.path, offset=0)
 
     def _open_first(self) -> bool:
         segments = list_segments(self.directory)
@@ -247,20 +257,19 @@ class LogReader:
                 path=segments[0],
                 height=self.height + 1,
             )
-        self._segment = SegmentReader(chosen[-1])
+        self._segment = SegmentReader(chosen[-1], chain=self.chain)
         return True
 
     def _advance(self) -> bool:
         """Goes to the next segment where there is one and this one is read to its end."""
         segment = self._segment
         assert segment is not None
-        newer = [s for s in list_segments(self.directory) if s.name > segment.path.name]
-        if not newer:
+        newer = self._newer(segment)
+        if newer is None:
             return False
-        # The next segment exists, so this one is complete; the last read may have been just before
-        # its last append.
+        # The next segment exists: this one is complete, but its last append may be news to us.
         if segment.at_boundary():
-            self._enter(newer[0], segment)
+            self._enter(newer, segment)
         elif segment.read_record() is None:
             raise LogCorrupt(
                 "the segment ends inside a record though a newer one exists",
@@ -270,22 +279,52 @@ class LogReader:
             )
         return True
 
+    def _newer(self, segment: SegmentReader) -> Path | None:
+        """The segment after this one. The name it should have is looked for each time, others
+        (a gap) and a log that was replaced now and then: listing costs ten times as much.
+        """
+        expected = self.directory / segment_name(segment.height + 1)
+        if expected != segment.path and expected.exists():
+            return expected
+        self._idle_looks += 1
+        if self._idle_looks % _LOOKS_PER_LISTING != 1:
+            return None
+        newer = [path for path in list_segments(self.directory) if path.name > segment.path.name]
+        if not newer:
+            segment.check_in_place()
+        return newer[0] if newer else None
+
     def _enter(self, path: Path, before: SegmentReader) -> None:
         if first_height(path) != before.height + 1:
             what = f"the next segment starts at height {first_height(path)}"
             raise LogGap(what, path=path, offset=0, height=before.height + 1)
-        segment = SegmentReader(path)
+        segment = SegmentReader(path, chain=self.chain)
         before.close()
         self._segment = segment
 
 
+def segment_name(first_height: int) -> str:
+    """The file name of the segment that starts there."""
+    return f"{first_height:020d}{SUFFIX}"
+
+
 def list_segments(directory: Path) -> list[Path]:
-    """The segments of a log, oldest first. Empty where the directory does not exist yet."""
+    """The segments of a log, oldest first. Empty where the directory does not exist yet.
+
+    Raises `SourceMissing` where it can't be read.
+    """
     try:
-        paths = list(directory.iterdir())
+        return sorted(path for path in directory.iterdir() if path.suffix == SUFFIX)
     except FileNotFoundError:
         return []
-    return sorted(path for path in paths if path.suffix == SUFFIX)
+    except OSError as error:
+        raise unreadable(directory, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> SourceMissing:
+    """The error of the operating system, with what to do about it."""
+    remedy = "; may this user read it?" if isinstance(error, PermissionError) else ""
+    return SourceMissing(f"can't be read: {error.strerror}{remedy}", path=path)
 
 
 def first_height(segment: Path) -> int:

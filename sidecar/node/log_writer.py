@@ -15,12 +15,12 @@ from sidecar.errors import LogGap, LogUnwritable
 from sidecar.limits import SEGMENT_BLOCKS, SEGMENT_BYTES, SEGMENTS_KEPT_MIN
 from sidecar.node.log import (
     FORMAT,
-    SUFFIX,
     SegmentHeader,
     SegmentReader,
     encode_block,
     first_height,
     list_segments,
+    segment_name,
 )
 from sidecar.node.records import frame
 from sidecar.node.transitions import Block
@@ -50,6 +50,7 @@ class LogWriter:
         self._path = directory
         self._offset = 0
         self._first_height = first_height
+        self._broken = False
         directory.mkdir(parents=True, exist_ok=True)
         segments = list_segments(directory)
         if segments:
@@ -128,7 +129,7 @@ class LogWriter:
 
     def _start_segment(self) -> None:
         self._first_height = self.height + 1
-        self._open(self.directory / f"{self._first_height:020d}{SUFFIX}")
+        self._open(self.directory / segment_name(self._first_height))
         self._offset = 0
         self._write_header()
 
@@ -141,20 +142,23 @@ class LogWriter:
             raise LogUnwritable(f"can't open the segment: {error.strerror}", path=path) from error
 
     def _write_header(self) -> None:
-        previous = self._first_height - 1
+        previous = self.height if list_segments(self.directory)[1:] else 0
         header = SegmentHeader(FORMAT, self.chain, self._first_height, previous)
         self._write(frame(msgspec.msgpack.encode(header)))
 
     def _write(self, record: bytes) -> None:
+        if self._broken:
+            raise LogUnwritable("a write failed before; start again", path=self._path)
         try:
             written = os.write(self._descriptor(), record)
         except OSError as error:
             what = f"the log can't be written: {error.strerror}"
             raise LogUnwritable(what, path=self._path, offset=self._offset) from error
-        self._offset += written
         if written < len(record):
+            self._broken = True  # what follows a torn record would be lost
             what = f"only {written} of {len(record)} bytes could be written: is the disk full?"
-            raise LogUnwritable(what, path=self._path, offset=self._offset)
+            raise LogUnwritable(what, path=self._path, offset=self._offset + written)
+        self._offset += written
 
     def _descriptor(self) -> int:
         assert self._fd is not None

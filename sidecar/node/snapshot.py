@@ -20,6 +20,7 @@ import msgspec
 from sidecar.errors import SnapshotInvalid
 from sidecar.limits import RECORD_BYTES_MAX, SNAPSHOT_CHUNK_ROWS, SNAPSHOTS_KEPT
 from sidecar.node.ipc import sync_directory
+from sidecar.node.log import UNDECODABLE, unreadable
 from sidecar.node.records import HEAD_BYTES, crc32c, extend_crc32c, frame, unpack_head
 from sidecar.node.transitions import Fill, MarketListed, OrderStatus, Record
 
@@ -96,8 +97,8 @@ class SnapshotReader:
     """A snapshot file: `header` at once, `rows()` as a stream of one chunk at a time."""
 
     def __init__(self, path: Path, *, chain: str | None = None) -> None:
-        """Reads the file through once, so that a torn snapshot is refused before a row of it is
-        used. O(bytes).
+        """Reads and decodes the file once, so that a snapshot that is torn or makes no sense is
+        refused before a row of it is used. O(rows).
 
         Raises `SnapshotInvalid`; also where the snapshot is of another chain than `chain`.
         """
@@ -115,41 +116,58 @@ class SnapshotReader:
                 yield from record.rows
 
     def _verify(self) -> SnapshotHeader:
-        payloads = self._payloads()
-        first = next(payloads, b"")
-        header = self._decode(first)
-        if not isinstance(header, SnapshotHeader) or header.format != FORMAT:
-            raise self._invalid(f"does not start with a header of format {FORMAT!r}")
-        covered, last = crc32c(first), b""
-        for payload in payloads:
-            if last:
-                covered = extend_crc32c(covered, last)
-            last = payload
-        footer = self._decode(last)
-        if not isinstance(footer, _Footer) or footer.crc != covered:
+        header: SnapshotHeader | None = None
+        covered, rows, footed = 0, 0, False
+        for payload in self._payloads():
+            record = self._decode(payload)
+            if footed:
+                raise self._invalid("goes on behind its footer")
+            if header is None:
+                header = self._check_header(record)
+            elif isinstance(record, _Chunk):
+                rows += len(record.rows)
+            elif isinstance(record, _Footer) and (record.rows, record.crc) == (rows, covered):
+                footed = True
+            else:
+                raise self._invalid("has a footer that does not fit, or a second header")
+            covered = extend_crc32c(covered, payload)
+        if header is None or not footed:
             raise self._invalid("has no valid footer")
         return header
+
+    def _check_header(self, record: SnapshotHeader | _Chunk | _Footer) -> SnapshotHeader:
+        if not isinstance(record, SnapshotHeader) or record.format != FORMAT:
+            raise self._invalid(f"does not start with a header of format {FORMAT!r}")
+        if self.path.name != snapshot_name(record.height):
+            raise self._invalid(f"says height {record.height}, its name another")
+        return record
 
     def _decode(self, payload: bytes) -> SnapshotHeader | _Chunk | _Footer:
         try:
             return _decoder.decode(payload)
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             raise self._invalid(f"holds a record that can't be decoded: {error}") from error
 
     def _payloads(self) -> Iterator[bytes]:
         self._offset = 0
-        with self.path.open("rb") as file:
-            while head := file.read(HEAD_BYTES):
-                if len(head) < HEAD_BYTES:
-                    raise self._invalid("ends inside a record")
-                length, crc = unpack_head(head)
-                if not 0 < length <= RECORD_BYTES_MAX:
-                    raise self._invalid(f"has a record of {length} bytes")
-                payload = file.read(length)
-                if len(payload) < length or crc32c(payload) != crc:
-                    raise self._invalid("has a record that is torn or whose CRC does not match")
-                yield payload
-                self._offset += HEAD_BYTES + length
+        try:
+            with self.path.open("rb") as file:
+                while head := file.read(HEAD_BYTES):
+                    yield self._payload(file, head)
+        except OSError as error:
+            raise self._invalid(f"can't be read: {error.strerror}") from error
+
+    def _payload(self, file: BinaryIO, head: bytes) -> bytes:
+        if len(head) < HEAD_BYTES:
+            raise self._invalid("ends inside a record")
+        length, crc = unpack_head(head)
+        if not 0 < length <= RECORD_BYTES_MAX:
+            raise self._invalid(f"has a record of {length} bytes")
+        payload = file.read(length)
+        if len(payload) < length or crc32c(payload) != crc:
+            raise self._invalid("has a record that is torn or whose CRC does not match")
+        self._offset += HEAD_BYTES + length
+        return payload
 
     def _invalid(self, what: str) -> SnapshotInvalid:
         return SnapshotInvalid(f"the snapshot {what}", path=self.path, offset=self._offset)
@@ -159,8 +177,10 @@ def write_snapshot(directory: Path, header: SnapshotHeader, rows: Iterable[Row])
     """Writes a snapshot so that it is there whole or not at all, and deletes all but the newest
     two. O(rows).
     """
-    path = directory / f"{header.height:020d}{SUFFIX}"
+    path = directory / snapshot_name(header.height)
     temporary = path.with_name(f".{path.name}.tmp")
+    for left_behind in directory.glob(f".*{SUFFIX}.tmp"):
+        left_behind.unlink()
     with temporary.open("wb") as file:
         covered, count = _write(file, 0, header), 0
         for chunk in _chunks(rows):
@@ -176,13 +196,23 @@ def write_snapshot(directory: Path, header: SnapshotHeader, rows: Iterable[Row])
     return path
 
 
+def snapshot_name(height: int) -> str:
+    """The file name of a snapshot of that height."""
+    return f"{height:020d}{SUFFIX}"
+
+
 def list_snapshots(directory: Path) -> list[Path]:
-    """The snapshots of a directory, newest first. Empty where it does not exist yet."""
+    """The snapshots of a directory, newest first. Empty where it does not exist yet.
+
+    Raises `SourceMissing` where it can't be read.
+    """
     try:
-        paths = list(directory.iterdir())
+        found = (path for path in directory.iterdir() if path.suffix == SUFFIX)
+        return sorted(found, reverse=True)
     except FileNotFoundError:
         return []
-    return sorted((path for path in paths if path.suffix == SUFFIX), reverse=True)
+    except OSError as error:
+        raise unreadable(directory, error) from error
 
 
 def _write(file: BinaryIO, covered: int, record: msgspec.Struct) -> int:

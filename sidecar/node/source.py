@@ -62,7 +62,7 @@ def _open_native(ipc: IpcDirectory, info: ChainInfo) -> Start:
     for path in list_snapshots(ipc.snapshots):
         try:
             snapshot = SnapshotReader(path, chain=info.chain)
-        except (SnapshotInvalid, OSError) as error:
+        except SnapshotInvalid as error:
             _log.warning("snapshot not used", reason=str(error))
             continue
         header = snapshot.header

@@ -114,3 +114,17 @@ async def test_a_replaced_directory_is_watched_again(
         await watch.wait(5.0)
         log.mkdir()
         assert watch.extend([log])
+
+
+async def test_without_inotify_it_polls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(**_options: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(follow, "INotify", none_left)
+    with LogReader(tmp_path) as reader, LogWriter(tmp_path, "t") as writer:
+        follower = Follower(reader)
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(take, follower, 1, lambda _height: None)
+                await follower.at_head.wait()
+                writer.append(block(1))

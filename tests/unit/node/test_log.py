@@ -1,6 +1,8 @@
 """The native log: what is written is read, however it arrives; what can't be is named."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -252,3 +254,79 @@ def test_segments_are_retired_behind_a_snapshot_but_never_the_newest_two(
     with LogWriter(tmp_path, "test", segment_blocks=3) as writer:
         writer.retire(snapshot_height)
     assert [int(segment.stem) for segment in list_segments(tmp_path)] == left
+
+
+def test_a_log_that_was_deleted_or_replaced_is_named_not_waited_for(tmp_path: Path) -> None:
+    for replace in (False, True):
+        write(tmp_path, 3)
+        with LogReader(tmp_path, chain="test") as reader:
+            list(iter(reader.next_block, None))
+            only_segment(tmp_path).unlink()
+            if replace:
+                write(tmp_path, 3)
+            with pytest.raises(LogCorrupt, match="deleted or replaced while it was the newest"):
+                for _ in range(200):
+                    reader.next_block()
+
+
+def test_a_retired_segment_is_read_to_its_end(tmp_path: Path) -> None:
+    write(tmp_path, 9, segment_blocks=3)
+    with LogReader(tmp_path, chain="test") as reader:
+        assert reader.next_block() is not None
+        list_segments(tmp_path)[0].unlink()
+        assert [one.height for one in iter(reader.next_block, None)] == list(range(2, 10))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        msgspec.msgpack.encode((1, 2, 3, [(1, 1, "SYMBOL")])).replace(b"SYMBOL", b"SYM\xff\xffL"),
+        b"\x94\x01\x02\x03\x91" + b"\x91" * 100_000,
+    ],
+    ids=["invalid UTF-8", "deeply nested"],
+)
+def test_what_msgpack_cant_be_is_corrupt_even_with_a_right_crc(
+    tmp_path: Path, payload: bytes
+) -> None:
+    write(tmp_path, 0)
+    write(tmp_path, 1)
+    segment = only_segment(tmp_path)
+    head = segment.read_bytes()[: -len(frame(encode_block(block(1))))]
+    segment.write_bytes(head + frame(payload))
+    with pytest.raises(LogCorrupt, match="not a block"):
+        read(tmp_path)
+
+
+def test_an_unreadable_log_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        LogReader(tmp_path / "file") as reader,
+        pytest.raises(NodeError, match="can't be read: Not a directory"),
+    ):
+        reader.next_block()
+
+
+def test_a_short_write_stops_the_writer_and_the_log_still_verifies(tmp_path: Path) -> None:
+    program = (
+        "import resource, sys; from pathlib import Path; from test_log import *\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "with LogWriter(Path(sys.argv[1]), 'test') as writer:\n"
+        "    for height in range(1, 1000):\n"
+        "        try: writer.append(block(height))\n"
+        "        except LogUnwritable as error: print(height, error); break\n"
+        "    try: writer.append(block(height))\n"
+        "    except LogUnwritable as error: print(error)\n"
+    )
+    here = Path(__file__).parent
+    result = subprocess.run(
+        (sys.executable, "-c", program, str(tmp_path)),
+        capture_output=True, text=True, check=True, cwd=here, env=os.environ | {"PYTHONPATH": "."},
+    )  # fmt: skip
+    first, second = result.stdout.splitlines()
+    height = int(first.split()[0])
+    assert "bytes could be written: is the disk full?" in first
+    assert "a write failed before; start again" in second
+    assert [one.height for one in read(tmp_path)] == list(range(1, height))
+    write(tmp_path, height)
+    assert len(read(tmp_path)) == height

@@ -70,7 +70,7 @@ def test_a_chunk_taken_out_is_refused_by_the_footer(tmp_path: Path) -> None:
         records.append(whole[offset:end])
         offset = end
     path.write_bytes(b"".join(records[:2] + records[3:]))
-    with pytest.raises(SnapshotInvalid, match="no valid footer"):
+    with pytest.raises(SnapshotInvalid, match="a footer that does not fit"):
         SnapshotReader(path)
 
 
@@ -82,3 +82,26 @@ def test_another_chains_snapshot_is_refused(tmp_path: Path) -> None:
 
 def test_no_directory_means_no_snapshots(tmp_path: Path) -> None:
     assert list_snapshots(tmp_path / "nowhere") == []
+
+
+def test_a_count_or_a_name_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    renamed = path.with_name(f"{10:020d}.snap")
+    path.rename(renamed)
+    with pytest.raises(SnapshotInvalid, match="says height 9, its name another"):
+        SnapshotReader(renamed)
+
+
+def test_what_stands_behind_the_footer_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    with path.open("ab") as file:
+        file.write(path.read_bytes()[:60])
+    with pytest.raises(SnapshotInvalid):
+        SnapshotReader(path)
+
+
+def test_a_snapshot_that_was_left_half_written_is_swept(tmp_path: Path) -> None:
+    left = tmp_path / f".{5:020d}.snap.tmp"
+    left.write_bytes(b"half")
+    write(tmp_path)
+    assert not left.exists()
