@@ -146,6 +146,8 @@ def load_settings(
         ):
             if text is not None:
                 section = tree.setdefault(key.section, {})
+                if not isinstance(section, dict):
+                    raise ConfigInvalid(f"{path}: {key.section} is a section: [{key.section}]")
                 section[key.name] = _parse(key, text, name)
                 origin = f"{path}, the environment or the flags" if path else "environment or flags"
     try:
@@ -160,7 +162,7 @@ def _read(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except FileNotFoundError as error:
         raise ConfigInvalid(f"{path}: no such config file") from error
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigInvalid(f"{path}: {error}") from error
 
 
@@ -183,7 +185,10 @@ def _parse(key: Key, text: str, origin: str) -> Any:
 def _explain(message: str) -> str:
     """msgspec's message with the key in front: "Expected ... - at `$.server.port`"."""
     what, _, place = message.partition(" - at `$.")
-    return f"{place.rstrip('`')}: {what}" if place else what
+    place = place.rstrip("`")
+    choices = next((key.choices for key in keys() if key.dotted == place), ())
+    allowed = f"; it is one of {', '.join(choices)}" if choices else ""
+    return f"{place}: {what}{allowed}" if place else what
 
 
 def _describe(hint: Any) -> tuple[type, tuple[str, ...], str]:

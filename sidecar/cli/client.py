@@ -13,6 +13,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import (
     AcceptConnection,
     CloseConnection,
+    Event,
     Ping,
     RejectConnection,
     RejectData,
@@ -35,11 +36,8 @@ class Client:
 
     def __init__(self, url: str) -> None:
         """`url` as in ws://127.0.0.1:8010/ws."""
-        parts = urlsplit(url)
-        if parts.scheme != "ws" or parts.hostname is None:
-            raise ConnectionFailed(f"{url!r} is not an address such as ws://127.0.0.1:8010/ws")
         self._url = url
-        self._host, self._port, self._path = parts.hostname, parts.port or 80, parts.path or "/ws"
+        self._host, self._port, self._path = _parse(url)
         self._protocol = WSConnection(ConnectionType.CLIENT)
         self._stream: anyio.abc.SocketStream | None = None
 
@@ -69,17 +67,9 @@ class Client:
 
     async def messages(self) -> AsyncIterator[dict[str, Any]]:
         """Every message of the server, for ever. Raises `ConnectionFailed` when it ends."""
-        assert self._stream is not None
         parts: list[str] = []
         while True:
-            try:
-                self._protocol.receive_data(await self._stream.receive())
-                events = list(self._protocol.events())
-            except anyio.EndOfStream:
-                raise ConnectionFailed(f"{self._url} ended the connection") from None
-            except (anyio.BrokenResourceError, RemoteProtocolError) as error:
-                raise ConnectionFailed(f"{self._url}: {error}") from error
-            for event in events:
+            for event in await self._receive():
                 if isinstance(event, TextMessage):
                     parts.append(event.data)
                     if event.message_finished:
@@ -90,16 +80,21 @@ class Client:
 
     async def connect(self) -> None:
         """Waits for the server to accept the upgrade. Raises `ConnectionFailed`."""
-        assert self._stream is not None
         while True:
-            try:
-                self._protocol.receive_data(await self._stream.receive())
-            except anyio.EndOfStream:
-                raise ConnectionFailed(f"{self._url} ended the connection") from None
-            for event in self._protocol.events():
+            for event in await self._receive():
                 if isinstance(event, AcceptConnection):
                     return
                 await self._on_control(event)
+
+    async def _receive(self) -> list[Event]:
+        assert self._stream is not None
+        try:
+            self._protocol.receive_data(await self._stream.receive())
+            return list(self._protocol.events())
+        except anyio.EndOfStream:
+            raise ConnectionFailed(f"{self._url} ended the connection") from None
+        except (anyio.BrokenResourceError, RemoteProtocolError) as error:
+            raise ConnectionFailed(f"{self._url}: {error}") from error
 
     async def _on_control(self, event: object) -> None:
         if isinstance(event, Ping):
@@ -117,3 +112,13 @@ class Client:
             await self._stream.send(data)
         except anyio.BrokenResourceError as error:
             raise ConnectionFailed(f"{self._url}: the connection is lost") from error
+
+
+def _parse(url: str) -> tuple[str, int, str]:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "ws" and parts.hostname is not None:
+            return parts.hostname, parts.port or 80, parts.path or "/ws"
+    except ValueError:
+        pass  # a port that is none, a bracket too few
+    raise ConnectionFailed(f"{url!r} is not an address such as ws://127.0.0.1:8010/ws")

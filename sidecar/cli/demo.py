@@ -5,6 +5,7 @@ in --path.
 """
 
 import argparse
+import math
 import os
 import re
 import signal
@@ -20,10 +21,11 @@ import anyio
 
 from sidecar.cli.client import Client
 from sidecar.cli.watch import show_book
-from sidecar.errors import SidecarError
+from sidecar.errors import RequestInvalid, SidecarError
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 10.0
+_CHECK_S = 0.05
 
 
 class DemoFailed(SidecarError):
@@ -47,7 +49,8 @@ def run(options: argparse.Namespace) -> None:
             options.path = Path(stack.enter_context(TemporaryDirectory(prefix="sidecar-demo-")))
         options.path.mkdir(parents=True, exist_ok=True)
         ipc = options.path / "ipc"
-        signal.signal(signal.SIGTERM, _interrupt)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
         chain_flags = ("--path", str(ipc), "--block-ms", str(options.block_ms))
         chain = stack.enter_context(_process(options.path, "devnet", *chain_flags))
         print("starting the development chain and the sidecar ...", flush=True)
@@ -59,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"  node log    {ipc}")
         print("Ctrl-C ends everything", flush=True)
         try:
-            anyio.run(_show, options, f"ws://{address}/ws")
+            anyio.run(_show, options, f"ws://{address}/ws", (chain, sidecar))
         except KeyboardInterrupt:
             print("\nstopping ...", flush=True)
     print("stopped", flush=True)
@@ -69,9 +72,10 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-async def _show(options: argparse.Namespace, url: str) -> None:
-    with anyio.move_on_after(options.seconds if options.seconds is not None else float("inf")):
-        async with Client(url) as client:
+async def _show(options: argparse.Namespace, url: str, processes: "_Processes") -> None:
+    with anyio.move_on_after(options.seconds if options.seconds is not None else math.inf):
+        async with Client(url) as client, anyio.create_task_group() as tasks:
+            tasks.start_soon(_watch_processes, options.path, processes)
             await client.connect()
             if sys.stdout.isatty():
                 subscription = {"type": "l2Book", "coin": options.coin, "nLevels": 10}
@@ -84,9 +88,26 @@ async def _print_bbo(client: Client, coin: str) -> None:
     """Without a terminal to draw on: a line for each new best bid and ask."""
     await client.subscribe(type="bbo", coin=coin)
     async for message in client.messages():
+        if message["channel"] == "error":
+            raise RequestInvalid(message["data"])
         if message["channel"] == "bbo":
             bid, ask = ("-" if one is None else one["px"] for one in message["data"]["bbo"])
             print(f"height {message['height']}  {coin}  {bid} / {ask}", flush=True)
+
+
+_Processes = tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]  # devnet, serve
+
+
+async def _watch_processes(path: Path, processes: _Processes) -> None:
+    while True:
+        _check_running(path, processes)
+        await anyio.sleep(_CHECK_S)
+
+
+def _check_running(path: Path, processes: _Processes) -> None:
+    for process, name in zip(processes, ("devnet", "serve"), strict=True):
+        if process.poll() is not None:
+            raise DemoFailed(f"sidecar {name} ended: {_last_words(path / f'{name}.log')}")
 
 
 @contextmanager
@@ -112,17 +133,15 @@ def _process(path: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
-def _wait_until_serving(path: Path, processes: tuple[subprocess.Popen[bytes], ...]) -> str:
+def _wait_until_serving(path: Path, processes: _Processes) -> str:
     """The address that the sidecar says it serves."""
     deadline = time.monotonic() + _START_TIMEOUT_S
     log = path / "serve.log"
     while not (found := re.search(r"serving ws://(\S+)/ws", log.read_text(errors="replace"))):
-        for process, name in zip(processes, ("devnet", "serve"), strict=True):
-            if process.poll() is not None:
-                raise DemoFailed(f"sidecar {name} ended: {_last_words(path / f'{name}.log')}")
+        _check_running(path, processes)
         if time.monotonic() > deadline:
-            raise DemoFailed(f"no sidecar after {_START_TIMEOUT_S:.0f} s; see {path}/serve.log")
-        time.sleep(0.05)
+            raise DemoFailed(f"no sidecar after {_START_TIMEOUT_S:.0f} s; see {log}")
+        time.sleep(_CHECK_S)
     return found[1]
 
 

@@ -6,6 +6,7 @@ Ends on SIGINT or SIGTERM: clients are told, then the process exits with 0.
 
 import argparse
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -48,4 +49,5 @@ async def _serve(settings: Settings) -> None:
 
 def _announce(host: str, port: int) -> None:
     shown = f"[{host}]" if ":" in host else host
-    print(f"serving ws://{shown}:{port}/ws and http://{shown}:{port}/info", flush=True)
+    with suppress(OSError):  # whoever read our output may have gone; the log has it, too
+        print(f"serving ws://{shown}:{port}/ws and http://{shown}:{port}/info", flush=True)

@@ -24,6 +24,9 @@ from sidecar.node.ipc import IpcDirectory
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.snapshot import list_snapshots, write_snapshot
 from sidecar.node.transitions import Block
+from sidecar.telemetry.logs import get_log
+
+_log = get_log("devnet")
 
 _CATCH_UP_S = 2.0  # a producer that is later than this does not make up for what it missed
 
@@ -42,6 +45,7 @@ async def produce(config: DevnetConfig, *, on_block: Callable[[Block], None] | N
             await producer.run(on_block)
         finally:
             producer.writer.close()
+            _log.info("stopped", height=producer.writer.height)
 
 
 async def _open(config: DevnetConfig, ipc: IpcDirectory) -> "_Producer":
@@ -63,6 +67,7 @@ async def _open(config: DevnetConfig, ipc: IpcDirectory) -> "_Producer":
     except BaseException:
         writer.close()
         raise
+    _log.info("producing", path=str(ipc.root), chain=config.chain, after_height=chain.height)
     return _Producer(config, ipc, recipe, writer, chain)
 
 

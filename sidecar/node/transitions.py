@@ -8,9 +8,10 @@ a default.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 BID = 0
 ASK = 1
@@ -75,6 +76,11 @@ class OrderStatus(Record, tag=2, frozen=True):
     builder: tuple[bytes, int] | None = None
 
 
+Size = Annotated[int, Meta(ge=0)]
+Price = Annotated[int, Meta(gt=0)]
+Side = Annotated[int, Meta(ge=0, le=1)]  # BID, ASK
+
+
 class BookAdded(Record, tag=3, frozen=True):
     """An order joins the queue at its price: at the end, or in front of `before_oid` where that
     is not 0.
@@ -83,9 +89,9 @@ class BookAdded(Record, tag=3, frozen=True):
     market: int
     oid: int
     user: bytes
-    side: int
-    px: int
-    sz: int
+    side: Side
+    px: Price
+    sz: Size
     before_oid: int = 0
 
 
@@ -94,7 +100,7 @@ class BookChanged(Record, tag=4, frozen=True):
 
     market: int
     oid: int
-    sz: int
+    sz: Size
 
 
 class BookRemoved(Record, tag=5, frozen=True):

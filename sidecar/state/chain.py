@@ -13,6 +13,7 @@ from sidecar.node.transitions import (
     Block,
     BookAdded,
     BookChanged,
+    BookCheck,
     BookRemoved,
     Fill,
     MarketListed,
@@ -22,6 +23,7 @@ from sidecar.node.transitions import (
 )
 from sidecar.state.book import Order
 from sidecar.state.changes import Changes, Diff, DiffKind, MarketChanges
+from sidecar.state.checks import check_book
 from sidecar.state.market import Market, Trade
 
 _NEW, _UPDATE, _REMOVE = DiffKind.NEW, DiffKind.UPDATE, DiffKind.REMOVE
@@ -47,6 +49,7 @@ class ChainState:
             BookRemoved: self._book_removed,
             Fill: self._fill,
             PricesUpdated: self._prices_updated,
+            BookCheck: self._book_check,
         }
 
     def restore(self, height: int, time_ns: int, rows: Iterable[Row]) -> None:
@@ -103,8 +106,7 @@ class ChainState:
     def _list_market(self, listing: MarketListed) -> None:
         known = self.markets.get(listing.market)
         if known is None:
-            market = self._add_market(listing)
-            self._changes.listed.append(market)
+            self._add_market(listing)
         elif known.symbol == listing.symbol:
             known.listing = listing  # a rule of a listed market changed
         else:
@@ -159,6 +161,10 @@ class ChainState:
         changed = self._changed(fill.market)
         changed.fills.append(fill)
         changed.market.trades.append(Trade(self._changes.height, self.time_ns, fill))
+
+    def _book_check(self, check: BookCheck) -> None:
+        # Checks speak of the book after the block, and stand at its end.
+        check_book(self._changed(check.market).market.book, check)
 
     def _prices_updated(self, updated: PricesUpdated) -> None:
         for market_id, oracle_px, mark_px in updated.prices:

@@ -77,11 +77,10 @@ class MarketChanges:
 class Changes:
     """What one block did: `markets` holds those that it names, by market id."""
 
-    __slots__ = ("height", "listed", "markets", "time_ns", "transitions")
+    __slots__ = ("height", "markets", "time_ns", "transitions")
 
     def __init__(self, height: int, time_ns: int, transitions: int) -> None:
         self.height = height
         self.time_ns = time_ns
         self.transitions = transitions
         self.markets: dict[int, MarketChanges] = {}
-        self.listed: list[Market] = []

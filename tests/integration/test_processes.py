@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from processes import Process, Serve, Start
+from sidecar.limits import DRAIN_TIMEOUT_S
 from sidecar.node.log import list_segments
 from sidecar.node.snapshot import list_snapshots
 
@@ -60,7 +63,8 @@ def test_serve_goes_on_when_the_node_pauses_dies_and_returns(
     ipc = tmp_path / "ipc"
     node = start("devnet", "--path", str(ipc), "--block-ms", "20")
     server = serve("--source-path", str(ipc))
-    node.wait_for("")
+    while not server.info(type="allMids"):
+        time.sleep(0.02)
     node.kill()
     before = server.info(type="exchangeStatus")["time"]
     assert server.running
@@ -128,6 +132,7 @@ def test_log_verify_and_inspect(made: Path) -> None:
     result = run("log", "verify", str(made))
     assert result.returncode == 0
     assert "blocks 1 to 60, verified" in result.stdout
+    assert "the log has no block 61" in run("log", "verify", str(made), "--from", "61").stderr
     result = run("log", "inspect", str(made), "--from", "7", "--to", "8", "--transitions")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["height"] for line in lines] == [7, 8]
@@ -149,6 +154,7 @@ def test_log_verify_and_inspect(made: Path) -> None:
         (("log", "verify", "/nowhere"), "SourceMissing: no chain.json"),
         (("watch", "--url", "http://x"), "is not an address such as ws://"),
         (("watch", "--url", "ws://127.0.0.1:9/ws"), "no server at ws://127.0.0.1:9/ws"),
+        (("watch", "--url", "ws://h:99999/ws"), "is not an address such as ws://"),
         (("devnet", "--block-ms", "0"), "devnet.block_ms: 0"),
     ],
 )
@@ -166,7 +172,7 @@ def test_a_port_in_use_is_named(made: Path, serve: Serve) -> None:
     assert f"server.port: can't listen on 127.0.0.1 port {server.port}" in result.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_demo_shows_a_book_and_ends_everything(tmp_path: Path, number: signal.Signals) -> None:
     path = tmp_path / "demo"
     demo = Process(tmp_path / "out", "demo", "--path", str(path), "--port", "0")
@@ -194,3 +200,66 @@ def test_output_into_a_closed_pipe_is_no_traceback(made: Path) -> None:
     )
     assert json.loads(result.stdout)["height"] == 1
     assert "Traceback" not in result.stderr
+
+
+def test_the_demo_without_a_terminal_says_what_is_wrong(tmp_path: Path) -> None:
+    demo = Process(tmp_path / "out", "demo", "--coin", "NOPE", "--port", "0")
+    assert demo.wait() == 1
+    assert "RequestInvalid: unknown coin 'NOPE'" in demo.output
+
+
+def test_the_demo_ends_with_its_chain(tmp_path: Path) -> None:
+    demo = Process(tmp_path / "out", "demo", "--port", "0", "--path", str(tmp_path / "demo"))
+    try:
+        demo.wait_for(r"height \d+  TOYOTA")
+        for child in children_of(demo):
+            if "devnet" in Path(f"/proc/{child}/cmdline").read_text():
+                os.kill(int(child), signal.SIGKILL)
+        assert demo.wait() == 1
+    finally:
+        demo.kill()
+    assert "DemoFailed: sidecar devnet ended" in demo.output
+
+
+def test_a_second_signal_does_not_wait_for_the_drain(made: Path, serve: Serve) -> None:
+    server = serve("--source-path", str(made))
+    with socket.create_connection(("127.0.0.1", server.port)) as deaf:
+        deaf.sendall(UPGRADE)
+        deaf.recv(1000)
+        began = time.monotonic()
+        server.signal(signal.SIGTERM)
+        server.wait_for("stopping")
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert server.output.count("stopping") == 2
+        assert time.monotonic() - began < DRAIN_TIMEOUT_S
+
+
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def test_descriptors_run_out_for_clients_not_for_the_log(tmp_path: Path, start: Start) -> None:
+    ipc = tmp_path / "ipc"
+    start("devnet", "--path", str(ipc), "--block-ms", "20")
+    serve = f"{sys.executable} -m sidecar serve --server-port 0 --source-path {ipc}"
+    output = tmp_path / "out"
+    with output.open("wb") as file:
+        command = ("bash", "-c", f"ulimit -n 90; exec {serve}")
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+    try:
+        pattern = r"serving ws://127\.0\.0\.1:(\d+)/ws"
+        while not (found := re.search(pattern, output.read_text())):
+            time.sleep(0.02)
+        clients = [socket.create_connection(("127.0.0.1", int(found[1]))) for _ in range(60)]
+        clients[-1].settimeout(10)
+        assert b"503" in clients[-1].recv(1000)
+        assert process.poll() is None
+        for client in clients:
+            client.close()
+        assert "connections_max lowered" in output.read_text()
+    finally:
+        process.kill()
+        process.wait()

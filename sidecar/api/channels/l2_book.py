@@ -65,7 +65,7 @@ class L2BookChannel(Channel):
         market = self.market(parameters.coin)
         rounding = check_rounding(parameters.n_sig_figs, parameters.mantissa)
         key = _Key(market.id, rounding, parameters.n_levels or L2_LEVELS_DEFAULT)
-        return key, f"l2Book:{market.symbol}"
+        return key, f"l2Book:{market.symbol}{_suffix(key)}"
 
     def opened(self, topic: Topic) -> None:
         """Builds the aggregation if it is the first to need it, and remembers what is shown."""
@@ -97,12 +97,22 @@ class L2BookChannel(Channel):
             topics = self._by_market.get(changed.market.id)
             if topics and changed.book_changed:
                 self._follow(changed, topics)
-                for key, topic in topics.items():
-                    if key.rounding is not None or _reaches(changed, self._shown[key], key.depth):
-                        levels = self._levels(key)
-                        if levels != self._shown[key]:
-                            self._shown[key] = levels
-                            yield topic, self._message(changed.market, levels)
+                yield from self._publish_market(changed, topics)
+
+    def _publish_market(
+        self, changed: MarketChanges, topics: dict[_Key, Topic]
+    ) -> Iterator[tuple[Topic, Push]]:
+        deepest: dict[Rounding | None, Levels] = {}  # each rounding is looked up once, then cut
+        for key in sorted(topics, key=_depth, reverse=True):
+            shown = self._shown[key]
+            if key.rounding is not None or _reaches(changed, shown, key.depth):
+                if key.rounding not in deepest:
+                    deepest[key.rounding] = self._levels(key)
+                bids, asks = deepest[key.rounding]
+                levels = bids[: key.depth], asks[: key.depth]
+                if levels != shown:
+                    self._shown[key] = levels
+                    yield topics[key], self._message(changed.market, levels)
 
     def snapshot(self, topic: Topic) -> Push:
         """The levels as of the last block."""
@@ -149,6 +159,19 @@ def check_rounding(n_sig_figs: int | None, mantissa: int | None) -> Rounding | N
     if mantissa is not None and mantissa not in MANTISSAS:
         raise RequestInvalid(f"mantissa is 1, 2, 5 or null, not {mantissa}")
     return Rounding(n_sig_figs, mantissa or 1)
+
+
+def _suffix(key: _Key) -> str:
+    rounding = (
+        f" nSigFigs {key.rounding.n_sig_figs} mantissa {key.rounding.mantissa}"
+        if key.rounding
+        else ""
+    )
+    return rounding + (f" nLevels {key.depth}" if key.depth != L2_LEVELS_DEFAULT else "")
+
+
+def _depth(key: _Key) -> int:
+    return key.depth
 
 
 def _reaches(changed: MarketChanges, shown: Levels, depth: int) -> bool:

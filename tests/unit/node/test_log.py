@@ -54,6 +54,21 @@ def test_appended_fields_are_ignored() -> None:
     assert decode_block(payload) == Block(1, 2, 3, [BookRemoved(1, 5)])
 
 
+@pytest.mark.parametrize(
+    "transition",
+    [
+        (3, 1, 5, USER, 2, 10, 9),
+        (3, 1, 5, USER, 0, 0, 9),
+        (3, 1, 5, USER, 0, 10, -9),
+        (4, 1, 5, -1),
+    ],
+    ids=["side", "price", "size", "new size"],
+)
+def test_orders_that_cant_be_are_not_a_block(transition: tuple[object, ...]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        decode_block(msgspec.msgpack.encode((1, 2, 3, [transition])))
+
+
 def test_a_known_tag_with_wrong_fields_is_not_a_block() -> None:
     payload = msgspec.msgpack.encode((1, 2, 3, [(5, "market")]))
     with pytest.raises(msgspec.DecodeError):

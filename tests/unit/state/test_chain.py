@@ -1,7 +1,9 @@
 """Blocks into state: what changes, what the changes say, what is refused."""
 
+import msgspec
 import pytest
 
+from sidecar.devnet.checks import queue_hash
 from sidecar.errors import StateMismatch
 from sidecar.node.snapshot import MarketRow, RestingRow, TradeRow
 from sidecar.node.transitions import (
@@ -10,6 +12,7 @@ from sidecar.node.transitions import (
     Block,
     BookAdded,
     BookChanged,
+    BookCheck,
     BookRemoved,
     Fill,
     Leg,
@@ -151,3 +154,26 @@ def test_impossible_transitions_name_height_and_market(
 def test_blocks_follow_each_other(height: int) -> None:
     with pytest.raises(StateMismatch, match=f"block {height} can't follow block 1"):
         listed().apply(block(height))
+
+
+RIGHT = BookCheck(1, 100, 5, 1, 0, 0, 0, 1, 5, 0, queue_hash([(7, 100, 5)], []))
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        (RIGHT, None),
+        (msgspec.structs.replace(RIGHT, bid_px=99), "best bid is .99, 5, 1., here .100, 5, 1."),
+        (msgspec.structs.replace(RIGHT, ask_n=1), "best ask is"),
+        (msgspec.structs.replace(RIGHT, orders=2), "orders is 2, here 1"),
+        (msgspec.structs.replace(RIGHT, total_bid_sz=4), "total bid sz is 4, here 5"),
+        (msgspec.structs.replace(RIGHT, queue_hash=1), "queue hash is 1, here"),
+    ],
+)
+def test_the_nodes_checks_are_compared(check: BookCheck, message: str | None) -> None:
+    state = listed()
+    if message is None:
+        state.apply(block(2, BookAdded(1, 7, ALICE, BID, 100, 5), check))
+        return
+    with pytest.raises(StateMismatch, match=message + r".*market TOYOTA, height 2"):
+        state.apply(block(2, BookAdded(1, 7, ALICE, BID, 100, 5), check))
