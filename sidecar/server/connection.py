@@ -40,6 +40,7 @@ class Connection:
         self.scope = anyio.CancelScope()  # entered by the task that owns the connection
         self._drain_scope = anyio.CancelScope()
         self._drained = anyio.Event()
+        self.kernel_send = sock.send  # the fan-out's own way, without a call in between
         self._sock = sock
         self._spawn = spawn
         self._draining = False
@@ -86,12 +87,16 @@ class Connection:
         Whoever calls it puts the rest into the outbox, then calls `start_draining`.
         """
         try:
-            return self._sock.send(data)
-        except BlockingIOError:
-            return 0
+            return self.kernel_send(data)
         except OSError as error:
-            self._lose(error)
-            return len(data)
+            return self.not_sent(error, data)
+
+    def not_sent(self, error: OSError, data: bytes) -> int:
+        """What `try_send` answers where the kernel raised `error`."""
+        if isinstance(error, BlockingIOError):
+            return 0
+        self._lose(error)
+        return len(data)
 
     def start_draining(self) -> None:
         """The outbox is not empty: sends it as fast as the peer reads."""

@@ -86,7 +86,6 @@ _OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, limits.SOCKET_NOTSENT_LOWAT_BYTES),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.SOCKET_USER_TIMEOUT_MS),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.SOL_SOCKET, socket.SO_RCVBUF, limits.SOCKET_RECV_BUFFER_BYTES),
     (socket.SOL_SOCKET, socket.SO_SNDBUF, limits.SOCKET_SEND_BUFFER_BYTES),
 )

@@ -71,17 +71,20 @@ class WebSocketSession:
     def deliver(self, joined: bytes, parts: list[tuple[Topic, bytes]], height: int) -> None:
         """Sends a block's frames (see `Subscriber`)."""
         connection = self._connection
-        outbox = connection.outbox
         if connection.clear:
-            sent = connection.try_send(joined)
+            try:
+                sent = connection.kernel_send(joined)
+            except OSError as error:
+                sent = connection.not_sent(error, joined)
             if sent == len(joined):
                 return
             connection.start_draining()
             if sent:
-                outbox.push_rest(joined, sent)
+                connection.outbox.push_rest(joined, sent)
                 return
         elif self._close_by is not None or connection.lost:
             return
+        outbox = connection.outbox
         for topic, frame in parts:
             outbox.push(frame, topic, height)
             if outbox.bytes > self._services.settings.outbox_bytes_max:
