@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 .PHONY: help run test check format bench clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# //p; /^$$/q' Makefile
 
 # The environment is made anew whenever what it is made from changes.
 $(VENV)/.made: pyproject.toml constraints.txt
