@@ -51,24 +51,6 @@ class StatusView(msgspec.Struct, gc=False, frozen=True):
 
 def resting_view(coin: str, order: Order) -> OrderView:
     """A resting order."""
-    status = order.status
-    if status is None:
-        return OrderView(
-            hex_text(order.user),
-            coin,
-            side_text(order.side),
-            to_text(order.px),
-            to_text(order.sz),
-            order.oid,
-            order.added_ns // NS_PER_MS,
-            *_NO_TRIGGER,
-            reduce_only=False,
-            order_type="Limit",
-            tif="Alo",
-            cloid=None,
-        )
-    triggered = status.status == "triggered"
-    placed_ns = status.time_ns if triggered else status.placed_ns
     return OrderView(
         hex_text(order.user),
         coin,
@@ -76,13 +58,25 @@ def resting_view(coin: str, order: Order) -> OrderView:
         to_text(order.px),
         to_text(order.sz),
         order.oid,
-        placed_ns // NS_PER_MS,
-        *(_TRIGGERED if triggered else _trigger(status)),
-        status.reduce_only,
-        status.order_type,
-        "Gtc" if triggered else status.tif,
-        None if status.cloid is None else hex_text(status.cloid),
+        *_resting_details(order),
     )
+
+
+def _resting_details(
+    order: Order,
+) -> tuple[int, str, bool, str, bool, bool, str, str | None, str | None]:
+    """What comes behind the oid: as its newest status has it, as triggered if that is the
+    status.
+    """
+    status = order.status
+    if status is None:
+        return order.added_ns // NS_PER_MS, *_NO_TRIGGER, False, "Limit", "Alo", None
+    cloid = None if status.cloid is None else hex_text(status.cloid)
+    if status.status == "triggered":
+        placed_ms = status.time_ns // NS_PER_MS
+        return placed_ms, *_TRIGGERED, status.reduce_only, status.order_type, "Gtc", cloid
+    placed_ms = status.placed_ns // NS_PER_MS
+    return placed_ms, *_trigger(status), status.reduce_only, status.order_type, status.tif, cloid
 
 
 def status_view(coin: str, status: OrderStatus) -> StatusView:
