@@ -66,5 +66,6 @@ TOPICS_MAX = 20_000  # distinct subscriptions alive at a time
 # Following the node
 FOLLOW_POLL_S = 1.0  # a sleeping follower looks by itself this often
 FOLLOW_POLL_WITHOUT_INOTIFY_S = 0.005  # where the system has no inotify instance left
+BEHIND_WARN_S = 5.0  # a stream of the node without a row that the others have, for so long
 FOLLOW_SLICE_S = 0.005  # while catching up, the longest time without letting the server run
 SOURCE_RETRY_S = 0.5  # while the node's directory or snapshot is not there yet

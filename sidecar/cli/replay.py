@@ -7,6 +7,7 @@ have seen beside the node.
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -22,16 +23,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("target", type=Path, metavar="TARGET", help="data directory to write")
     add(
         "--speed",
-        type=float,
+        type=_speed,
         default=1.0,
         help="times the recorded pace; 0 writes everything at once; default 1",
     )
     add(
         "--cut-bytes",
-        type=int,
+        type=_cut,
         default=None,
         help="write in pieces of so many bytes, which cut lines anywhere, as buffering nodes do",
     )
+
+
+def _speed(text: str) -> float:
+    speed = float(text)
+    if not 0 <= speed < math.inf:
+        raise argparse.ArgumentTypeError("0 or more")
+    return speed
+
+
+def _cut(text: str) -> int:
+    cut = int(text)
+    if cut < 1:
+        raise argparse.ArgumentTypeError("1 or more")
+    return cut
 
 
 def run(options: argparse.Namespace) -> None:

@@ -15,7 +15,12 @@ import anyio
 from anyio.lowlevel import checkpoint
 from inotify_simple import INotify, flags
 
-from sidecar.limits import FOLLOW_POLL_S, FOLLOW_POLL_WITHOUT_INOTIFY_S, FOLLOW_SLICE_S
+from sidecar.limits import (
+    BEHIND_WARN_S,
+    FOLLOW_POLL_S,
+    FOLLOW_POLL_WITHOUT_INOTIFY_S,
+    FOLLOW_SLICE_S,
+)
 from sidecar.node.transitions import Block
 from sidecar.telemetry.logs import get_log
 
@@ -37,6 +42,11 @@ class Reader(Protocol):
         among them.
         """
 
+    def behind(self) -> list[Path]:
+        """What the next block waits for though the node has begun to write it; empty at the
+        head.
+        """
+
     def close(self) -> None:
         """Gives the files back."""
 
@@ -48,6 +58,7 @@ class Follower:
         self.reader = reader
         self.at_head = anyio.Event()  # set once everything that the node had written has been read
         self._busy_poll = busy_poll
+        self._whole_at = time.monotonic()  # when nothing was missing last
 
     async def blocks(self) -> AsyncIterator[Block]:
         """Every block from the reader's height on, for ever. Raises what the reader raises."""
@@ -65,7 +76,7 @@ class Follower:
                         await checkpoint()
                         slice_end = time.monotonic() + FOLLOW_SLICE_S
                 elif not watch.extend(self.reader.directories()):
-                    self.at_head.set()
+                    self._note_idle()
                     await watch.wait(FOLLOW_POLL_S)
                     slice_end = time.monotonic() + FOLLOW_SLICE_S
 
@@ -75,8 +86,22 @@ class Follower:
             if block is not None:
                 yield block
             else:
-                self.at_head.set()
+                self._note_idle()
             await checkpoint()
+
+    def _note_idle(self) -> None:
+        """At the head, unless the node has written a part of the next block only: that is said, if
+        it lasts.
+        """
+        behind = self.reader.behind()
+        now = time.monotonic()
+        if not behind:
+            self.at_head.set()
+            self._whole_at = now
+        elif now - self._whole_at >= BEHIND_WARN_S:
+            self._whole_at = now
+            waiting_for = ", ".join(str(path) for path in behind)
+            _log.warning("the node's streams are apart", waiting_for=waiting_for)
 
 
 class _Watch:

@@ -221,6 +221,10 @@ class LogReader:
         """The directories to watch for new blocks."""
         return [self.directory]
 
+    def behind(self) -> list[Path]:
+        """Nothing: a block of this log is whole or not there."""
+        return []
+
     @property
     def position(self) -> tuple[Path, int] | None:
         """The segment being read and the offset in it."""

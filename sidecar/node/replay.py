@@ -6,9 +6,11 @@
 """
 
 import heapq
+import lzma
 import re
 import shutil
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -72,9 +74,9 @@ async def replay(
     _check_target(source, target, append=append)
     count = 0
     with _Writer(target, cut_bytes) as writer:
-        start_s, start_ns = anyio.current_time(), None
+        start_s, start_ns = anyio.current_time(), 0
         for planned in plan(source):
-            start_ns = planned.due_ns if start_ns is None else start_ns
+            start_ns = start_ns or planned.due_ns  # lines before the first time are due at once
             if speed:
                 due_s = start_s + (planned.due_ns - start_ns) / NS_PER_S / speed
                 await anyio.sleep_until(due_s)
@@ -159,6 +161,9 @@ def _local_time(line: bytes, path: Path) -> int:
         raise LogCorrupt(f"not a row: {error}", path=path) from error
 
 
+_DRAIN_BYTES = 1 << 20
+
+
 @contextmanager
 def _unpacked(source: Path) -> Iterator[Path]:
     if source.is_dir():
@@ -169,7 +174,7 @@ def _unpacked(source: Path) -> Iterator[Path]:
         directory = Path(name)
         try:
             _unpack(source, directory)
-        except (OSError, EOFError, tarfile.TarError) as error:
+        except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError) as error:
             raise SourceMissing(
                 f"not a data directory or tar archive: {error}", path=source
             ) from error
@@ -189,6 +194,8 @@ def _unpack(archive: Path, directory: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with content, path.open("wb") as file:
                 shutil.copyfileobj(content, file)
+        while tar.fileobj is not None and tar.fileobj.read(_DRAIN_BYTES):
+            pass  # the checksum of the compression is behind the last byte
 
 
 def _check_source(data_dir: Path, source: Path) -> None:
@@ -203,7 +210,7 @@ def _check_target(source: Path, target: Path, *, append: bool) -> None:
     for stream in STREAMS:
         if not append and _has_files(target, stream):
             raise LogUnwritable(
-                "the target has node files already; take an empty directory, or append to them",
+                "the target has node files already; take an empty directory",
                 path=target / stream,
             )
 

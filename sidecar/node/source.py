@@ -14,7 +14,7 @@ from sidecar.config import SourceSettings
 from sidecar.errors import ConfigInvalid, SnapshotInvalid, SourceMissing
 from sidecar.limits import SOURCE_RETRY_S
 from sidecar.node.follow import Reader
-from sidecar.node.hyperliquid import HyperliquidReader, HyperliquidSnapshot
+from sidecar.node.hyperliquid import STREAMS, HyperliquidReader, HyperliquidSnapshot
 from sidecar.node.ipc import ChainInfo, IpcDirectory
 from sidecar.node.log import LogReader
 from sidecar.node.snapshot import Row, SnapshotReader, list_snapshots
@@ -80,7 +80,6 @@ async def _open_hyperliquid(settings: SourceSettings) -> Start:
     snapshot = HyperliquidSnapshot(Path(settings.snapshot), settings.snapshot_height)
     data = Path(settings.path)
     reader = HyperliquidReader(data, after=snapshot.height, markets=snapshot.markets)
-    if missing := reader.missing():
-        nothing = ", ".join(path.name for path in missing)
-        _log.warning("waiting for the node", path=str(data), nothing_written_in=nothing)
+    if missing := [name for name in STREAMS if not (data / name).is_dir()]:
+        _log.warning("waiting for the node", path=str(data), missing=", ".join(missing))
     return Start("Hyperliquid", snapshot.height, 0, snapshot.rows(), reader)

@@ -70,6 +70,8 @@ class Book:
         """
         if order.oid in self.orders:
             raise StateMismatch(f"order {order.oid} is added but rests already")
+        if order.px <= 0 or order.sz < 0:
+            raise StateMismatch(f"order {order.oid} is added at {order.px} with size {order.sz}")
         if order.side == BID:
             rank, levels = -order.px, self.bids
         else:
@@ -90,6 +92,8 @@ class Book:
 
     def change(self, order: Order, sz: int, touched: Touched) -> None:
         """Gives a resting order a new size; it keeps its place. O(1)."""
+        if sz < 0:
+            raise StateMismatch(f"order {order.oid} is changed to size {sz}")
         rank, levels = self._place(order)
         level = levels[rank]
         if rank not in touched:

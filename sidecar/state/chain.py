@@ -55,13 +55,17 @@ class ChainState:
     def restore(self, height: int, time_ns: int, rows: Iterable[Row]) -> None:
         """Fills an empty state from a snapshot's rows. Raises `StateMismatch`. O(rows)."""
         assert not self.markets, "restore() fills a new state"
-        for row in rows:
-            if isinstance(row, RestingRow):
-                self._restore_order(row)
-            elif isinstance(row, MarketRow):
-                self._restore_market(row)
-            else:
-                self._restore_trade(row)
+        row: Any = None
+        try:
+            for row in rows:
+                if isinstance(row, RestingRow):
+                    self._restore_order(row)
+                elif isinstance(row, MarketRow):
+                    self._restore_market(row)
+                else:
+                    self._restore_trade(row)
+        except StateMismatch as error:
+            raise self._located(StateMismatch(f"in the snapshot, {error}"), height, row) from None
         self.height = height
         self.time_ns = time_ns
 

@@ -6,7 +6,7 @@
 an L4 snapshot, .json or .json.gz                      ─▶ HyperliquidSnapshot ─▶ rows
 """
 
-from sidecar.node.hyperliquid.reader import HyperliquidReader
+from sidecar.node.hyperliquid.reader import STREAMS, HyperliquidReader
 from sidecar.node.hyperliquid.snapshot import HyperliquidSnapshot
 
-__all__ = ["HyperliquidReader", "HyperliquidSnapshot"]
+__all__ = ["STREAMS", "HyperliquidReader", "HyperliquidSnapshot"]

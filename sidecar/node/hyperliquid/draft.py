@@ -18,6 +18,9 @@ from sidecar.node.hyperliquid.lines import Line
 from sidecar.node.hyperliquid.orders import KNOWN_STATUSES, WireStatus, order_status
 from sidecar.node.hyperliquid.rows import DiffRow, FillRow, Row, StatusRow, read_refusals
 from sidecar.node.transitions import MarketListed, OrdersRefused, OrderStatus, Transition
+from sidecar.telemetry.logs import get_log
+
+_log = get_log("node")
 
 INVALID = (msgspec.DecodeError, NumberInvalid, ValueError, RecursionError)
 _PLACING = frozenset(("open", "triggered"))  # statuses after which an order may rest
@@ -80,25 +83,45 @@ class Draft:
 
 
 class _Refusals:
-    """Decodes a row's refusals when somebody reads them, once for all markets."""
+    """Decodes a row's refusals when somebody reads them, once for all markets.
 
-    __slots__ = ("_height", "_line", "_time_ns", "_wires")
+    One that makes no sense is left out, with a log line: no book depends on it.
+    """
+
+    __slots__ = ("_by_coin", "_height", "_line", "_time_ns")
 
     def __init__(self, line: Line, height: int, time_ns: int) -> None:
         self._line = line
         self._height = height
         self._time_ns = time_ns
-        self._wires: list[WireStatus] | None = None
+        self._by_coin: dict[str, list[WireStatus]] | None = None
 
     def of(self, coin: str, market: int) -> list[OrderStatus]:
-        """The refusals of a market. Raises `LogCorrupt`."""
-        try:
-            if self._wires is None:
-                self._wires = read_refusals(self._line)
-            return [
-                order_status(wire, wire.status, market, self._time_ns)
-                for wire in self._wires
-                if wire.order.coin == coin
-            ]
-        except INVALID as error:
-            raise self._line.corrupt(f"a refused order: {error}", self._height) from error
+        """The refusals of a market. O(n) for the first market that is read."""
+        if self._by_coin is None:
+            self._by_coin = self._read()
+        statuses = []
+        for wire in self._by_coin.get(coin, ()):
+            try:
+                statuses.append(order_status(wire, wire.status, market, self._time_ns))
+            except INVALID as error:
+                self._warn(str(error))
+        return statuses
+
+    def _read(self) -> dict[str, list[WireStatus]]:
+        wires, broken = read_refusals(self._line)
+        if broken:
+            self._warn(f"{broken} of another shape")
+        by_coin: dict[str, list[WireStatus]] = {}
+        for wire in wires:
+            by_coin.setdefault(wire.order.coin, []).append(wire)
+        return by_coin
+
+    def _warn(self, reason: str) -> None:
+        _log.warning(
+            "refused orders left out",
+            height=self._height,
+            path=str(self._line.path),
+            offset=self._line.offset,
+            reason=reason,
+        )

@@ -9,10 +9,12 @@ still to come: the old file gets a quiet period before it is given up, a half li
 it.
 """
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sidecar.errors import SourceMissing
 from sidecar.limits import HALF_LINE_QUIET_S
 from sidecar.node.hyperliquid.hours import Hour, Hours
 from sidecar.node.hyperliquid.lines import Line, LineFile, open_file
@@ -99,7 +101,8 @@ class HourlyFiles:
         """Leaves a drained file for what replaced it or for the next hour's. True: look again."""
         assert self._hour is not None
         if file.replaced():
-            return self._enter(self._hour, wanted)
+            # What was appended before the replacement is still readable behind the old name.
+            return self._read() or self._enter(self._hour, wanted)
         following = self._following(self._hour)
         if following is None:
             return False
@@ -127,10 +130,15 @@ class HourlyFiles:
         fd = open_file(hour.path)
         if fd is None:
             return False  # deleted a moment ago
+        try:
+            entered = LineFile(hour.path, fd, find_height(fd, wanted))
+        except OSError as error:
+            os.close(fd)
+            raise SourceMissing(f"can't be read: {error.strerror}", path=hour.path) from error
         if self._file is not None:
             self.half_lines_dropped += self._file.half_bytes > 0
             self._file.close()
         self._hour = hour
-        self._file = LineFile(hour.path, fd, find_height(fd, wanted))
+        self._file = entered
         self._quiet_since = None
         return True

@@ -128,3 +128,50 @@ async def test_without_inotify_it_polls(tmp_path: Path, monkeypatch: pytest.Monk
                 tasks.start_soon(take, follower, 1, lambda _height: None)
                 await follower.at_head.wait()
                 writer.append(block(1))
+
+
+class Apart:
+    """A reader one of whose streams has not come as far as the others."""
+
+    height = 0
+
+    def __init__(self, directory: Path) -> None:
+        self.missing = [directory / "fills"]
+
+    def next_block(self) -> Block | None:
+        return None
+
+    def directories(self) -> list[Path]:
+        return []
+
+    def behind(self) -> list[Path]:
+        return self.missing
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("busy_poll", [False, True])
+async def test_streams_that_are_apart_are_not_the_head_and_that_is_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    busy_poll: bool,
+) -> None:
+    monkeypatch.setattr(follow, "FOLLOW_POLL_S", 0.001)
+    monkeypatch.setattr(follow, "BEHIND_WARN_S", 0.01)
+    reader = Apart(tmp_path)
+    follower = Follower(reader, busy_poll=busy_poll)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take, follower, 1, lambda _height: None)
+            said = ""
+            while "the node's streams are apart" not in said:
+                await anyio.sleep(0.001)
+                said += capsys.readouterr().out
+            assert str(tmp_path / "fills") in said
+            assert not follower.at_head.is_set()
+            reader.missing = []
+            await follower.at_head.wait()
+            tasks.cancel_scope.cancel()

@@ -25,7 +25,6 @@ from hyperliquid_node import (
     status,
     without,
 )
-from sidecar.errors import LogCorrupt
 from sidecar.node.hyperliquid.texts import parse_address, parse_hex, parse_side, parse_time
 from sidecar.node.transitions import (
     ASK,
@@ -150,12 +149,22 @@ def test_refusals_are_grouped_by_market_behind_the_other_statuses(node: FakeNode
     ]
 
 
-def test_a_broken_refusal_says_where_it_was_when_it_is_read(node: FakeNode) -> None:
-    (one,) = refused(node.block(statuses=[status(7, "tickRejected", sz="a lot")]))
-    with pytest.raises(LogCorrupt, match="a refused order: 'a lot'") as raised:
-        one.statuses()
-    error = raised.value
-    assert (error.path, error.offset, error.height) == (node.path(STATUSES), 0, 1)
+@pytest.mark.parametrize("broken", [{"sz": "a lot"}, {"side": None}, {"limitPx": "0.123456789"}])
+def test_a_broken_refusal_is_left_out_with_a_line_and_ends_nothing(
+    node: FakeNode, capsys: pytest.CaptureFixture[str], broken: dict[str, Any]
+) -> None:
+    statuses = [status(7, "tickRejected", **broken), status(8, "tickRejected")]
+    (one,) = refused(node.block(statuses=statuses))
+    assert one.count == 2
+    assert [found.oid for found in one.statuses()] == [8]
+    assert "refused orders left out" in capsys.readouterr().out
+
+
+def test_a_broken_refusal_beside_an_unknown_status_ends_nothing(node: FakeNode) -> None:
+    statuses = [status(7, "tickRejected", side=None), status(8, "moonPhase")]
+    block = node.block(statuses=statuses)
+    statuses_found = [one for one in block.transitions if isinstance(one, OrderStatus)]
+    assert [found.oid for found in statuses_found] == [8]
 
 
 def test_an_untriggered_trigger_order(node: FakeNode) -> None:

@@ -251,3 +251,15 @@ async def test_a_full_disk_is_named(node: FakeNode, target: Path, cut_bytes: int
         path.symlink_to("/dev/full")
     with pytest.raises(LogUnwritable, match="can't write: No space left on device"):
         await replay(node.data_dir, target, speed=0, cut_bytes=cut_bytes, append=True)
+
+
+def test_a_flipped_bit_in_an_archive_is_never_other_lines(node: FakeNode, tmp_path: Path) -> None:
+    path = archive(node.data_dir, tmp_path / "captured.tar.gz")
+    data, lines = path.read_bytes(), [planned.line for planned in plan(path)]
+    for index in range(20, len(data), 7):
+        path.write_bytes(data[:index] + bytes((data[index] ^ 4,)) + data[index + 1 :])
+        try:
+            found = [planned.line for planned in plan(path)]
+        except (SourceMissing, LogCorrupt):
+            continue
+        assert found == lines

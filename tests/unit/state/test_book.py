@@ -112,6 +112,16 @@ def test_orphans_and_duplicates_are_mismatches() -> None:
         book.order(9)
 
 
+def test_prices_and_sizes_that_cant_be_are_mismatches() -> None:
+    book = Book()
+    for px, sz in ((0, 1), (-3, 1), (100, -1)):
+        with pytest.raises(StateMismatch, match=f"order 1 is added at {px} with size {sz}"):
+            book.add(order(1, ASK, px, sz), 0, {})
+    book.add(order(1, ASK, 100, 5), 0, {})
+    with pytest.raises(StateMismatch, match="order 1 is changed to size -1"):
+        book.change(book.order(1), -1, {})
+
+
 PX = 10**8
 
 

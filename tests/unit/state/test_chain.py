@@ -177,3 +177,9 @@ def test_the_nodes_checks_are_compared(check: BookCheck, message: str | None) ->
         return
     with pytest.raises(StateMismatch, match=message + r".*market TOYOTA, height 2"):
         state.apply(block(2, BookAdded(1, 7, ALICE, BID, 100, 5), check))
+
+
+def test_a_snapshot_that_says_an_order_twice_is_a_mismatch_with_its_place() -> None:
+    row = RestingRow(1, 7, ALICE, BID, 100, 5, 1)
+    with pytest.raises(StateMismatch, match=r"in the snapshot, order 7 .*market TOYOTA, height 10"):
+        ChainState().restore(10, 0, [MarketRow(TOYOTA), row, row])
