@@ -96,11 +96,15 @@ class BookAdded(Record, tag=3, frozen=True):
 
 
 class BookChanged(Record, tag=4, frozen=True):
-    """A resting order has `sz` left (0 until it is removed) and keeps its place."""
+    """A resting order has `sz` left (0 until it is removed) and keeps its place.
+
+    `old_sz`, where the node says it, is what it had: a book that disagrees is wrong.
+    """
 
     market: int
     oid: int
     sz: Size
+    old_sz: Size | None = None
 
 
 class BookRemoved(Record, tag=5, frozen=True):

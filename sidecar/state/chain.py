@@ -151,6 +151,9 @@ class ChainState:
         changed = self._changed(change.market)
         book = changed.market.book
         order = book.order(change.oid)
+        if change.old_sz is not None and change.old_sz != order.sz:
+            what = f"order {order.oid} is changed from size {change.old_sz}, here it has {order.sz}"
+            raise StateMismatch(what)
         changed.diffs.append(Diff(_UPDATE, order, order.sz, change.sz))
         book.change(order, change.sz, changed.bids if order.side == BID else changed.asks)
 

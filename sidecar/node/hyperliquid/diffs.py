@@ -27,9 +27,10 @@ class WireNew(msgspec.Struct, rename="camel", gc=False, frozen=True):
 
 
 class WireUpdate(msgspec.Struct, rename="camel", gc=False, frozen=True):
-    """What an order has left."""
+    """What an order has left, and what it had."""
 
     new_sz: str
+    orig_sz: str | None = None
 
 
 class WireModified(msgspec.Struct, gc=False, frozen=True):
@@ -70,7 +71,9 @@ def book_transition(
     if change.new is not None:
         return _added(diff, change.new, market, placed)
     if change.update is not None:
-        return BookChanged(market, diff.oid, parse(change.update.new_sz))
+        old = change.update.orig_sz
+        new_sz = parse(change.update.new_sz)
+        return BookChanged(market, diff.oid, new_sz, None if old is None else parse(old))
     if change.modified is not None:
         return BookChanged(market, diff.oid, parse(change.modified.sz))
     raise ValueError(f"the book diff of order {diff.oid} is of no kind")

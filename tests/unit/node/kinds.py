@@ -32,7 +32,7 @@ EVERY_KIND: list[Logged] = [
     MarketListed(1, "TOYOTA", 2, 10, True, ((0, 10), (10**16, 5))),
     STATUS,
     BookAdded(1, 5, USER, 1, 10, 9, 4),
-    BookChanged(1, 5, 3),
+    BookChanged(1, 5, 3, 4),
     BookRemoved(1, 5),
     Fill(77, 1, 10, 9, 0, HASH, LEG, None),
     PricesUpdated(((1, 2, 3), (2, 3, 4))),

@@ -1,5 +1,6 @@
 """Raw book diffs: every kind and spelling; one that is not known is never ignored."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,21 +53,23 @@ def test_new_in_front_of_nobody(node: FakeNode, anchor: int | None) -> None:
     assert added.before_oid == 0
 
 
-def test_update_has_the_new_size(node: FakeNode) -> None:
-    assert book(node, update(7, "0.18007", "0.1804")) == [BookChanged(0, 7, 18007000)]
+def test_update_has_the_new_and_the_old_size(node: FakeNode) -> None:
+    assert book(node, update(7, "0.18007", "0.1804")) == [BookChanged(0, 7, 18007000, 18040000)]
 
 
 def test_repeated_updates_are_all_yielded(node: FakeNode) -> None:
-    chain = [update(7, sz) for sz in ("0.19567", "0.19414", "0.19261")]
+    sizes = ("0.2", "0.19567", "0.19414", "0.19261")
+    chain = [update(7, after, before) for before, after in pairwise(sizes)]
     assert book(node, *chain) == [
-        BookChanged(0, 7, 19567000),
-        BookChanged(0, 7, 19414000),
-        BookChanged(0, 7, 19261000),
+        BookChanged(0, 7, 19567000, 20000000),
+        BookChanged(0, 7, 19414000, 19567000),
+        BookChanged(0, 7, 19261000, 19414000),
     ]
 
 
 def test_update_to_zero_then_remove_both_yielded(node: FakeNode) -> None:
-    assert book(node, update(7, "0.0"), remove(7)) == [BookChanged(0, 7, 0), BookRemoved(0, 7)]
+    changed = BookChanged(0, 7, 0, 50000000)
+    assert book(node, update(7, "0.0"), remove(7)) == [changed, BookRemoved(0, 7)]
 
 
 def test_modified_is_a_change_of_size(node: FakeNode) -> None:
@@ -107,7 +110,7 @@ def test_a_missing_side_that_nothing_tells_is_corrupt(node: FakeNode) -> None:
 
 def test_update_and_remove_need_no_side_and_no_price(node: FakeNode) -> None:
     events = [without(event, "side", "px") for event in (update(7, "0.1"), remove(7))]
-    assert book(node, *events) == [BookChanged(0, 7, 10000000), BookRemoved(0, 7)]
+    assert book(node, *events) == [BookChanged(0, 7, 10000000, 50000000), BookRemoved(0, 7)]
 
 
 @pytest.mark.parametrize("address", ["0x" + "ff" * 20, "0x" + "fe" * 20])

@@ -183,3 +183,11 @@ def test_a_snapshot_that_says_an_order_twice_is_a_mismatch_with_its_place() -> N
     row = RestingRow(1, 7, ALICE, BID, 100, 5, 1)
     with pytest.raises(StateMismatch, match=r"in the snapshot, order 7 .*market TOYOTA, height 10"):
         ChainState().restore(10, 0, [MarketRow(TOYOTA), row, row])
+
+
+def test_a_size_that_was_not_what_the_node_says_is_a_mismatch() -> None:
+    state = listed()
+    state.apply(block(2, BookAdded(1, 7, ALICE, BID, 100, 5)))
+    state.apply(block(3, BookChanged(1, 7, 4, old_sz=5)))
+    with pytest.raises(StateMismatch, match="order 7 is changed from size 5, here it has 4"):
+        state.apply(block(4, BookChanged(1, 7, 3, old_sz=5)))
