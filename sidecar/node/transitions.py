@@ -15,6 +15,7 @@ from msgspec import Meta
 
 BID = 0
 ASK = 1
+PLACING = frozenset(("open", "triggered"))  # statuses after which an order may rest
 
 
 class Record(msgspec.Struct, array_like=True, gc=False, frozen=True):

@@ -10,6 +10,7 @@ from sidecar.errors import StateMismatch
 from sidecar.node.snapshot import MarketRow, RestingRow, Row, TradeRow
 from sidecar.node.transitions import (
     BID,
+    PLACING,
     Block,
     BookAdded,
     BookChanged,
@@ -27,7 +28,6 @@ from sidecar.state.checks import check_book
 from sidecar.state.market import Market, Trade
 
 _NEW, _UPDATE, _REMOVE = DiffKind.NEW, DiffKind.UPDATE, DiffKind.REMOVE
-_PLACING = frozenset(("open", "triggered"))  # statuses after which an order may rest
 
 
 class ChainState:
@@ -128,7 +128,7 @@ class ChainState:
     def _order_status(self, status: OrderStatus) -> None:
         changed = self._changed(status.market)
         changed.statuses.append(status)
-        if status.status in _PLACING:
+        if status.status in PLACING:
             order = changed.market.book.orders.get(status.oid)
             if order is None:
                 self._placed[status.oid] = status

@@ -17,13 +17,12 @@ from sidecar.node.hyperliquid.fills import pair_fills
 from sidecar.node.hyperliquid.lines import Line
 from sidecar.node.hyperliquid.orders import KNOWN_STATUSES, WireStatus, order_status
 from sidecar.node.hyperliquid.rows import DiffRow, FillRow, Row, StatusRow, read_refusals
-from sidecar.node.transitions import MarketListed, OrdersRefused, OrderStatus, Transition
+from sidecar.node.transitions import PLACING, MarketListed, OrdersRefused, OrderStatus, Transition
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("node")
 
 INVALID = (msgspec.DecodeError, NumberInvalid, ValueError, RecursionError)
-_PLACING = frozenset(("open", "triggered"))  # statuses after which an order may rest
 
 
 class Draft:
@@ -73,7 +72,7 @@ class Draft:
     def _placed(self, row: DiffRow) -> Placed:
         if all(diff.side is not None for diff in row.diffs):
             return {}  # nobody will ask
-        return {one.oid: one for one in self._statuses if one.status in _PLACING}
+        return {one.oid: one for one in self._statuses if one.status in PLACING}
 
     def _market(self, coin: str) -> int:
         market = self._markets.get(coin)
