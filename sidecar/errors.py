@@ -14,6 +14,8 @@
         ├── HttpRefused      an HTTP status and a message
         │   └── UpgradeRefused    a handshake that is not RFC 6455's
         ├── RequestInvalid   a request that parses but asks for what can't be; answered
+        ├── SubmissionInvalid    bytes on the submission socket that make no sense
+        ├── SignatureInvalid a signature that nobody can have made; answered
         └── ProtocolViolated      a WebSocket close code and a reason
 
 Ours (a bug) is any other exception. Foreign exceptions are translated where the foreign library is
@@ -107,6 +109,14 @@ class UpgradeRefused(HttpRefused):
 
 class RequestInvalid(PeerError):
     """A request that parses but asks for what can't be. The message says what is allowed."""
+
+
+class SubmissionInvalid(PeerError):
+    """Bytes on the submission socket that can't be a request or an answer: it closes."""
+
+
+class SignatureInvalid(PeerError):
+    """A signature from which no signer can be recovered. The message says what is wrong with it."""
 
 
 class ProtocolViolated(PeerError):

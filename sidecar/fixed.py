@@ -11,7 +11,7 @@ from functools import lru_cache
 from sidecar.errors import NumberInvalid
 
 DECIMALS = 8
-SCALE = 10**DECIMALS
+SCALE: int = 10**DECIMALS
 
 _TEXT_CHARS_MAX = 64  # longer than any amount a chain can hold; keeps the cache's memory bounded
 _NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
