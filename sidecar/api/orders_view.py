@@ -65,16 +65,11 @@ def resting_view(coin: str, order: Order) -> OrderView:
 def _resting_details(
     order: Order,
 ) -> tuple[int, str, bool, str, bool, bool, str, str | None, str | None]:
-    """What comes behind the oid: as its newest status has it, as triggered if that is the
-    status.
-    """
+    """What comes behind the oid, as its newest status has it."""
     status = order.status
     if status is None:
         return order.added_ns // NS_PER_MS, *_NO_TRIGGER, False, "Limit", "Alo", None
     cloid = None if status.cloid is None else hex_text(status.cloid)
-    if status.status == "triggered":
-        placed_ms = status.time_ns // NS_PER_MS
-        return placed_ms, *_TRIGGERED, status.reduce_only, status.order_type, "Gtc", cloid
     placed_ms = status.placed_ns // NS_PER_MS
     return placed_ms, *_trigger(status), status.reduce_only, status.order_type, status.tif, cloid
 
@@ -107,7 +102,6 @@ def iso_time(time_ns: int) -> str:
 
 _Trigger = tuple[str, bool, str, bool]  # triggerCondition, isTrigger, triggerPx, isPositionTpsl
 _NO_TRIGGER: _Trigger = ("N/A", False, "0.0", False)
-_TRIGGERED: _Trigger = ("Triggered", False, "0.0", False)
 
 
 def _trigger(status: OrderStatus) -> _Trigger:

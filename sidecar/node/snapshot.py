@@ -5,8 +5,8 @@
                                                footer: rows, CRC-32C of all payloads before it
 
 Rows come in an order in which they can be applied: markets, then their resting orders in queue
-order (bids from the best price, then asks), then recent trades. Other nodes' snapshots are read
-into the same rows.
+order (bids from the best price, then asks), then recent trades; behind all markets trigger orders,
+accounts, agents. Other nodes' snapshots are read into the same rows.
 """
 
 import os
@@ -64,7 +64,55 @@ class TradeRow(Record, tag=3, frozen=True):
     fill: Fill
 
 
-Row = MarketRow | RestingRow | TradeRow
+class TriggerRow(Record, tag=4, frozen=True):
+    """A stop or take-profit order that waits for the mark price: its newest status. Oldest first.
+
+    `parent` is the order whose fill brings it to life, 0 for one that waits for the price only.
+    """
+
+    status: OrderStatus
+    parent: int = 0
+
+
+class PositionRow(Record, frozen=True):
+    """`sz` is signed; `cost`, in 1e-8 of the quote currency, is what opening it cost, without its
+    sign.
+    """
+
+    market: int
+    sz: int
+    cost: int
+    isolated_margin: int = 0
+
+
+class AccountRow(Record, tag=5, frozen=True):
+    """An account: cross balance, positions, and its leverages where it set them: `(market,
+    leverage, is_cross)`.
+    """
+
+    user: bytes
+    balance: int
+    positions: tuple[PositionRow, ...] = ()
+    leverages: tuple[tuple[int, int, bool], ...] = ()
+
+
+class AgentRow(Record, tag=6, frozen=True):
+    """An agent that may sign for a user until `valid_until` (ns; 0 is for ever)."""
+
+    user: bytes
+    agent: bytes
+    name: str
+    valid_until: int = 0
+
+
+class NodeRow(Record, tag=7, frozen=True):
+    """What the node keeps for itself, to go on from here. Of no meaning to anybody else."""
+
+    name: str
+    state: bytes
+
+
+Row = MarketRow | RestingRow | TradeRow | TriggerRow | AccountRow | AgentRow | NodeRow
 
 
 class SnapshotHeader(msgspec.Struct, array_like=True, tag="snapshot", frozen=True):

@@ -6,6 +6,8 @@ Pure: no clock, no I/O, no randomness; the same snapshot and blocks give the sam
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from sidecar.errors import StateMismatch
 from sidecar.node.snapshot import MarketRow, RestingRow, Row, TradeRow
 from sidecar.node.transitions import (
@@ -21,6 +23,7 @@ from sidecar.node.transitions import (
     OrdersRefused,
     OrderStatus,
     PricesUpdated,
+    Trigger,
 )
 from sidecar.state.book import Order
 from sidecar.state.changes import Changes, Diff, DiffKind, MarketChanges
@@ -62,7 +65,7 @@ class ChainState:
                     self._restore_order(row)
                 elif isinstance(row, MarketRow):
                     self._restore_market(row)
-                else:
+                elif isinstance(row, TradeRow):
                     self._restore_trade(row)
         except StateMismatch as error:
             raise self._located(StateMismatch(f"in the snapshot, {error}"), height, row) from None
@@ -129,6 +132,7 @@ class ChainState:
         changed = self._changed(status.market)
         changed.statuses.append(status)
         if status.status in PLACING:
+            status = live(status)
             order = changed.market.book.orders.get(status.oid)
             if order is None:
                 self._placed[status.oid] = status
@@ -187,7 +191,8 @@ class ChainState:
         market.orders_height = row.orders_height
 
     def _restore_order(self, row: RestingRow) -> None:
-        order = Order(row.oid, row.user, row.side, row.px, row.sz, row.added_ns, row.status)
+        status = None if row.status is None else live(row.status)
+        order = Order(row.oid, row.user, row.side, row.px, row.sz, row.added_ns, status)
         self._restored(row.market).book.add(order, 0, {})
 
     def _restore_trade(self, row: TradeRow) -> None:
@@ -199,3 +204,18 @@ class ChainState:
         if market is None:
             raise StateMismatch(f"the snapshot uses market {market_id} before listing it")
         return market
+
+
+def live(status: OrderStatus) -> OrderStatus:
+    """An order as its status leaves it. One that has triggered is a limit order placed now, but the
+    status that says so still describes what waited.
+    """
+    trigger = status.trigger
+    if status.status != "triggered" or trigger is None or not trigger.waiting:
+        return status
+    return msgspec.structs.replace(
+        status,
+        tif="Gtc",
+        trigger=Trigger(0, "Triggered", trigger.is_position_tpsl, waiting=False),
+        placed_ns=status.time_ns,
+    )

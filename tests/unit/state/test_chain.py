@@ -20,6 +20,7 @@ from sidecar.node.transitions import (
     OrderStatus,
     PricesUpdated,
     Transition,
+    Trigger,
 )
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import DiffKind
@@ -82,11 +83,21 @@ def test_a_status_of_an_earlier_block_is_not_taken_for_a_later_order() -> None:
     assert state.markets[1].book.order(7).status is None
 
 
-def test_a_triggered_status_renews_the_order() -> None:
+def test_a_triggered_order_is_a_limit_order_placed_now() -> None:
     state = listed()
-    triggered = opened(7, "triggered")
-    state.apply(block(2, triggered, BookAdded(1, 7, ALICE, BID, 100, 5)))
-    assert state.markets[1].book.order(7).status is triggered
+    waited = msgspec.structs.replace(
+        opened(7, "triggered"),
+        tif=None,
+        trigger=Trigger(99, "Price below 99"),
+        time_ns=2_000,
+        placed_ns=1_000,
+    )
+    changes = state.apply(block(2, waited, BookAdded(1, 7, ALICE, BID, 100, 5)))
+    assert changes.markets[1].statuses == [waited]  # which is told as the node wrote it
+    status = state.markets[1].book.order(7).status
+    assert status is not None
+    assert status.trigger == Trigger(0, "Triggered", waiting=False)
+    assert (status.tif, status.placed_ns, status.orig_sz) == ("Gtc", 2_000, waited.orig_sz)
 
 
 def test_previous_heights_chain_per_market_and_kind() -> None:
