@@ -69,3 +69,15 @@ FOLLOW_POLL_WITHOUT_INOTIFY_S = 0.005  # where the system has no inotify instanc
 BEHIND_WARN_S = 5.0  # a stream of the node without a row that the others have, for so long
 FOLLOW_SLICE_S = 0.005  # while catching up, the longest time without letting the server run
 SOURCE_RETRY_S = 0.5  # while the node's directory or snapshot is not there yet
+
+# The development chain
+DEVNET_OPEN_ORDERS_MAX = 1_000  # of an account, resting and waiting; Hyperliquid's own first limit
+DEVNET_MEMPOOL_ACTIONS_MAX = 10_000  # signed actions that wait for the next block
+DEVNET_NONCES_KEPT = 100  # of a signer, the highest; Hyperliquid's own
+DEVNET_BATCH_MAX = 500  # orders or cancels of one action: as many as fit a body
+
+# The submission socket
+SUBMISSION_CONNECTIONS_MAX = 64  # sidecars beside one node; each has one
+SUBMISSION_IN_FLIGHT_MAX = 10_000  # of a connection; as many as wait for a block
+SUBMISSION_RECORD_BYTES_MAX = 128 << 10  # a request: a body of 64 KiB and room to say it is longer
+SUBMISSION_ANSWERS_BYTES_MAX = 4 << 20  # that wait for a client which does not read
