@@ -1,5 +1,5 @@
 # make run    a development chain, a sidecar beside it, a live book in the terminal
-# make test   the whole suite
+# make test   the whole suite; make test-long adds what takes minutes
 # make check  formatting, lint, types
 
 PYTHON ?= python3
@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench clean
+.PHONY: help run test test-long check format bench clean
 
 help:
 	@sed -n 's/^# //p; /^$$/q' Makefile
@@ -29,6 +29,9 @@ run: $(VENV)/.made
 test: $(VENV)/.made
 	@$(BIN)/pytest -q
 
+test-long: $(VENV)/.made
+	@$(BIN)/pytest -q tests/long
+
 check: $(VENV)/.made
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -39,6 +42,7 @@ format: $(VENV)/.made
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.made
+	$(BIN)/python benchmarks/devnet.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/fanout.py
 

@@ -86,7 +86,7 @@ def write_native(log: Path, blocks: int) -> int:
     count = 0
     with LogWriter(log, "bench") as writer:
         for _ in range(blocks):
-            block = chain.step(0)
+            block = chain.step()
             count += len(block.transitions)
             writer.append(block)
     return count

@@ -26,6 +26,7 @@ from sidecar.errors import RequestInvalid, SidecarError
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 10.0
 _CHECK_S = 0.05
+_FUNDING = "--funding-ms=30000"  # so that a minute shows some
 
 
 class DemoFailed(SidecarError):
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
         ipc = options.path / "ipc"
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupt)
-        chain_flags = ("--path", str(ipc), "--block-ms", str(options.block_ms))
+        chain_flags = [f"--path={ipc}", f"--block-ms={options.block_ms}", _FUNDING]
         chain = stack.enter_context(_process(options.path, "devnet", *chain_flags))
         print("starting the development chain and the sidecar ...", flush=True)
         serve_flags = ("--source-path", str(ipc), "--server-port", str(options.port))

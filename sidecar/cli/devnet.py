@@ -1,7 +1,8 @@
 """Run the development chain: five markets, synthetic traders, a block every 100 ms.
 
-It writes the native log and snapshots into --path, where `sidecar serve --source-path` finds them.
-The same seed and flags make the same chain; started again on its directory it goes on where it was.
+It writes the native log and snapshots into --path, where `sidecar serve --source-path` finds them,
+and takes signed actions on submit.sock there. The same seed, flags and actions make the same chain;
+started again on its directory it goes on where it was. docs/devnet.md has its rules.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import argparse
 import anyio
 
 from sidecar.devnet.config import DevnetConfig
+from sidecar.devnet.prices import Move
 from sidecar.devnet.producer import produce
 from sidecar.telemetry.logs import LEVELS, configure_logs
 
@@ -39,6 +41,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=_DEFAULTS.snapshot_blocks,
         help="a snapshot every so many blocks; default %(default)s",
     )
+    add(
+        "--prices-blocks",
+        type=int,
+        default=_DEFAULTS.prices_blocks,
+        help="oracle and mark prices every so many blocks; default %(default)s",
+    )
+    add(
+        "--funding-ms",
+        type=int,
+        default=_DEFAULTS.funding_ms,
+        help="funding interval; default %(default)s, an hour",
+    )
+    add(
+        "--move",
+        action="append",
+        default=[],
+        metavar="MARKET:HEIGHT:PERCENT:BLOCKS",
+        help="script the oracle: TOYOTA:600:-30:20 falls 30%% in 20 blocks; may be repeated",
+    )
+    add(
+        "--hyperliquid",
+        default=None,
+        metavar="DIR",
+        help="also write the blocks there as a Hyperliquid node does (by block)",
+    )
+    add(
+        "--info-port",
+        type=int,
+        default=None,
+        help="also answer fileSnapshot on this loopback port, as such a node does; 0: a free one",
+    )
     add("--blocks", type=int, default=None, help="stop after so many blocks; default: never")
     add("--log-level", choices=tuple(LEVELS), default="info", help="default %(default)s")
 
@@ -54,5 +87,10 @@ def run(options: argparse.Namespace) -> None:
         burst=options.burst,
         snapshot_blocks=options.snapshot_blocks,
         blocks=options.blocks,
+        prices_blocks=options.prices_blocks,
+        funding_ms=options.funding_ms,
+        moves=tuple(Move.parse(move) for move in options.move),
+        hyperliquid=options.hyperliquid,
+        info_port=options.info_port,
     )
     anyio.run(produce, config, backend_options={"use_uvloop": True})

@@ -21,10 +21,11 @@ _NO_ORDERS: dict[int, Resting] = {}
 class Book:
     """Resting orders of one market in price-time priority. All single steps O(log prices)."""
 
-    __slots__ = ("_queues", "_ranks", "_users", "orders")
+    __slots__ = ("_queues", "_ranks", "_users", "orders", "totals")
 
     def __init__(self) -> None:
-        self.orders: dict[int, Resting] = {}
+        self.orders: dict[int, Resting] = {}  # in the order in which they came
+        self.totals = [0, 0]  # resting size, by side
         self._ranks: tuple[list[int], list[int]] = ([], [])
         self._queues: tuple[dict[int, dict[int, Resting]], dict[int, dict[int, Resting]]] = ({}, {})
         self._users: dict[bytes, dict[int, Resting]] = {}
@@ -38,13 +39,23 @@ class Book:
             queue = queues[px] = {}
             insort(self._ranks[side], px * _SIGNS[side])
         queue[oid] = self.orders[oid] = order
+        self.totals[side] += order.sz
         self._users.setdefault(order.user, {})[oid] = order
+
+    def resize(self, order: Resting, sz: int) -> None:
+        """A resting order has `sz` left; it keeps its place."""
+        self.totals[order.side] += sz - order.sz
+        order.sz = sz
 
     def remove(self, order: Resting) -> None:
         """An order leaves the book."""
         side, px, oid = order.side, order.px, order.oid
         queue = self._queues[side][px]
-        del queue[oid], self.orders[oid], self._users[order.user][oid]
+        mine = self._users[order.user]
+        del queue[oid], self.orders[oid], mine[oid]
+        if not mine:
+            del self._users[order.user]
+        self.totals[side] -= order.sz
         if not queue:
             del self._queues[side][px]
             ranks = self._ranks[side]
@@ -89,6 +100,7 @@ class Book:
         for side, sign in ((BID, 1), (ASK, -1)):
             ranks, queues = self._ranks[side], self._queues[side]
             assert ranks == sorted(px * sign for px in queues)
+            assert self.totals[side] == sum(order.sz for order in self.queue(side))
             for px, queue in queues.items():
                 assert queue
                 for oid, order in queue.items():

@@ -1,22 +1,34 @@
-"""The chain: one block after another, the same from the same config, and its state as a snapshot.
+"""The chain: one block after another, the same from the same config and actions.
 
-block 1           lists the markets
-blocks 2, 3, ...  a market maker each opens its ladders; from then on everybody trades
-every few blocks  prices; every few more, checks of the books that were touched since
+block 1            lists the markets, funds the insurance vault and the traders
+blocks 2, 3, ...   a market maker each opens its ladders; from then on everybody trades
+
+within a block     oracle and marks (every few blocks) ─▶ triggers ─▶ scheduled cancels
+                   ─▶ funding ─▶ signed actions ─▶ synthetic traders ─▶ liquidations
+                   ─▶ checks (every few blocks)
 """
 
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Sequence
 
-from sidecar.devnet.checks import book_check
+import msgspec
+
+from sidecar.devnet.actions import Deposit
+from sidecar.devnet.agents import Nonces
+from sidecar.devnet.checks import account_check, book_check
+from sidecar.devnet.clearing import VAULT
 from sidecar.devnet.config import DevnetConfig
-from sidecar.devnet.markets import Market, floor_px
-from sidecar.devnet.matching import Exchange
-from sidecar.devnet.prices import FairPrices
+from sidecar.devnet.exchange import Exchange
+from sidecar.devnet.funding import Funding
+from sidecar.devnet.liquidation import Liquidations
+from sidecar.devnet.markets import floor_grid
+from sidecar.devnet.marks import Average, Mark
+from sidecar.devnet.mempool import Result, Submitted, execute
+from sidecar.devnet.prices import Oracle
+from sidecar.devnet.refusals import ActionRefused
 from sidecar.devnet.traders import Traders
+from sidecar.fixed import SCALE
 from sidecar.limits import RECENT_TRADES
-from sidecar.node.snapshot import FORMAT as SNAPSHOT_FORMAT
-from sidecar.node.snapshot import MarketRow, RestingRow, Row, SnapshotHeader, TradeRow
+from sidecar.node.snapshot import TradeRow
 from sidecar.node.transitions import (
     ASK,
     BID,
@@ -31,19 +43,17 @@ from sidecar.node.transitions import (
 )
 
 GENESIS_NS = 1_767_225_600 * 10**9  # 2026-01-01 00:00:00 UTC, where nothing else is said
-PRICES_BLOCKS = 5
 CHECK_BLOCKS = 10
+_CHECKED_ACCOUNTS = 8  # at a time, in turn
+_VAULT_DEPOSIT = 1_000_000_000 * SCALE
 
 
-class _Tally:
+class Tally(msgspec.Struct):
     """What a snapshot says of a market beside its book."""
 
-    def __init__(self) -> None:
-        self.oracle_px = 0
-        self.mark_px = 0
-        self.trades_height = 0
-        self.orders_height = 0
-        self.trades: deque[TradeRow] = deque(maxlen=RECENT_TRADES)
+    trades: list[TradeRow]  # the newest ones
+    trades_height: int = 0
+    orders_height: int = 0
 
 
 class Chain:
@@ -53,83 +63,91 @@ class Chain:
         self.height = 0
         self.time_ns = GENESIS_NS
         self.config = config
+        self.results: list[Result] = []  # of the newest block's signed actions, in their order
         markets = config.listed
         self.exchange = Exchange(config.chain, markets)
-        self._fair = FairPrices(config.seed, markets)
-        self._traders = Traders(config.seed, self.exchange.markets, self.exchange.books)
-        self._tallies = {market.id: _Tally() for market in markets}
-        self._unchecked: set[int] = set()
+        self.nonces = Nonces()
+        self.oracle = Oracle(config.seed, markets, config.moves)
+        self.marks = {market.id: Mark(Average(), Average()) for market in markets}
+        exchange = self.exchange
+        self.funding = Funding(
+            exchange.tape, exchange.clearing, exchange.matching, config.funding_ns
+        )
+        self.liquidations = Liquidations(exchange)
+        self.traders = Traders(config, exchange)
+        self.tallies = {market.id: Tally([]) for market in markets}
+        self.unchecked: set[int] = set()  # markets touched since the last check
 
     def set_time(self, time_ns: int) -> None:
         """The next block's consensus time is `time_ns`, if that is later than one interval on."""
         self.time_ns = max(self.time_ns, time_ns - self.config.block_ns)
 
-    def step(self, written_ns: int) -> Block:
-        """Makes the next block. O(actions)."""
+    def step(self, submitted: Sequence[Submitted] = (), written_ns: int = 0) -> Block:
+        """Makes the next block. What became of `submitted` is in `results`. O(actions)."""
+        before_ns = self.time_ns
         self.height += 1
         self.time_ns += self.config.block_ns
-        out = self.exchange.begin_block(self.height, self.time_ns)
+        exchange = self.exchange
+        out = exchange.begin_block(self.height, self.time_ns)
         if self.height == 1:
-            out.extend(market.listing() for market in self.config.listed)
-        self._fair.step()
-        if self.height % PRICES_BLOCKS == 1:
+            self._genesis(out)
+        self.oracle.step(self.height)
+        priced = (self.height - 1) % self.config.prices_blocks == 0
+        if priced:
             out.append(self._prices())
+            exchange.wake_triggers()
+        exchange.cancel_scheduled()
+        self.funding.step(before_ns, exchange.entry.oracles)
+        self.results = [execute(exchange, self.nonces, one) for one in submitted]
         if self.height > 1:
             self._trade()
+        self.liquidations.run(marks_changed=priced)
         self._note(out)
         if self.height % CHECK_BLOCKS == 0:
             self._check(out)
         return Block(self.height, self.time_ns, written_ns, out)
 
-    def snapshot_header(self) -> SnapshotHeader:
-        """What a snapshot of the state as it is now starts with."""
-        return SnapshotHeader(SNAPSHOT_FORMAT, self.config.chain, self.height, self.time_ns)
+    def check_invariants(self) -> None:
+        """Asserts what must hold after every block: no crossed book, positions of a market sum to
+        zero, nobody below maintenance. O(orders + accounts).
+        """
+        self.exchange.check_invariants()
+        assert self.liquidations.everybody_covered()
 
-    def snapshot_rows(self) -> Iterator[Row]:
-        """The state as rows; to be read through before the next `step`. O(orders)."""
-        for market in self.config.listed:
-            tally = self._tallies[market.id]
-            yield MarketRow(
-                market.listing(),
-                tally.oracle_px,
-                tally.mark_px,
-                tally.trades_height,
-                tally.orders_height,
-            )
-            yield from self._resting_rows(market.id, BID)
-            yield from self._resting_rows(market.id, ASK)
-            yield from tally.trades
-
-    def _resting_rows(self, market: int, side: int) -> Iterator[RestingRow]:
-        for order in self.exchange.books[market].queue(side):
-            opened = order.opened
-            yield RestingRow(
-                market, order.oid, order.user, side, order.px, order.sz, opened.placed_ns, opened
-            )
+    def _genesis(self, out: list[Transition]) -> None:
+        out.extend(market.listing() for market in self.config.listed)
+        self.exchange.execute(Deposit(VAULT, _VAULT_DEPOSIT))
+        for deposit in self.traders.deposits():
+            self.exchange.execute(deposit)
 
     def _trade(self) -> None:
-        execute, px = self.exchange.execute, self._fair.px
-        for action in self._traders.open(self.height - 2, px):
-            execute(action)
-        for action in self._traders.trade(self.config.actions, px):
-            execute(action)
+        """The synthetic traders' turn: each looks at the books as the one before left them."""
+        execute, traders, height = self.exchange.execute, self.traders, self.height
+        for actions in (
+            traders.open(height - 2, self.oracle),
+            traders.trade(self.config.actions, self.oracle),
+            traders.settle(height),
+        ):
+            for action in actions:
+                try:
+                    execute(action)
+                except ActionRefused:
+                    continue  # as anybody's may be; nothing of it was executed
 
     def _prices(self) -> PricesUpdated:
         prices = []
+        exchange = self.exchange
         for market in self.config.listed:
-            tally = self._tallies[market.id]
-            tally.oracle_px = floor_px(market, self._fair.px[market.id])
-            tally.mark_px = self._mark_px(market, tally.oracle_px)
-            prices.append((market.id, tally.oracle_px, tally.mark_px))
+            book = exchange.books[market.id]
+            bid, ask = book.best_px(BID), book.best_px(ASK)
+            oracle_px = floor_grid(market, self.oracle.px(market.id))
+            last_px = exchange.matching.last_px.get(market.id, 0)
+            bbo = None if bid is None or ask is None else (bid, ask)
+            mark_px = self.marks[market.id].px(oracle_px, bbo, last_px, self.time_ns)
+            mark_px = floor_grid(market, mark_px)
+            exchange.set_prices(market.id, oracle_px, mark_px)
+            prices.append((market.id, oracle_px, mark_px))
         return PricesUpdated(tuple(prices))
-
-    def _mark_px(self, market: Market, oracle_px: int) -> int:
-        """The median of oracle, best bid and best ask; the oracle while a side is empty."""
-        book = self.exchange.books[market.id]
-        bid, ask = book.best_px(BID), book.best_px(ASK)
-        if bid is None or ask is None:
-            return oracle_px
-        return sorted((oracle_px, bid, ask))[1]
 
     def _note(self, transitions: list[Transition]) -> None:
         """Keeps what a snapshot and the checks need to know of a block."""
@@ -139,14 +157,21 @@ class Chain:
             if isinstance(transition, (OrderStatus, BookAdded, BookChanged, BookRemoved)):
                 touched.add(transition.market)
             elif isinstance(transition, Fill):
-                tally = self._tallies[transition.market]
+                tally = self.tallies[transition.market]
                 tally.trades_height = height
                 tally.trades.append(TradeRow(height, time_ns, transition))
+                del tally.trades[:-RECENT_TRADES]
         for market in touched:
-            self._tallies[market].orders_height = height
-        self._unchecked |= touched
+            self.tallies[market].orders_height = height
+        self.unchecked |= touched
 
     def _check(self, out: list[Transition]) -> None:
-        books = self.exchange.books
-        out.extend(book_check(market, books[market]) for market in sorted(self._unchecked))
-        self._unchecked.clear()
+        """Says what the touched books hold, and what some of the accounts, each in its turn."""
+        books, clearing = self.exchange.books, self.exchange.clearing
+        out.extend(book_check(market, books[market]) for market in sorted(self.unchecked))
+        self.unchecked.clear()
+        accounts = list(clearing.accounts.values())
+        first = self.height // CHECK_BLOCKS * _CHECKED_ACCOUNTS
+        for number in range(min(_CHECKED_ACCOUNTS, len(accounts))):
+            account = accounts[(first + number) % len(accounts)]
+            out.append(account_check(account, clearing.account_value(account)))

@@ -25,9 +25,10 @@ orders of the side one behind the other, is the side's half of the hash:
 import struct
 from collections.abc import Iterable
 
+from sidecar.devnet.accounts import Account
 from sidecar.devnet.book import Book
 from sidecar.node.records import crc32c
-from sidecar.node.transitions import ASK, BID, BookCheck
+from sidecar.node.transitions import ASK, BID, AccountCheck, BookCheck
 
 QueuedOrder = tuple[int, int, int]  # oid, px, sz
 
@@ -46,10 +47,17 @@ def book_check(market: int, book: Book) -> BookCheck:
         *_best(book, BID),
         *_best(book, ASK),
         len(bids) + len(asks),
-        sum(sz for _, _, sz in bids),
-        sum(sz for _, _, sz in asks),
+        book.totals[BID],
+        book.totals[ASK],
         queue_hash(bids, asks),
     )
+
+
+def account_check(account: Account, value: int) -> AccountCheck:
+    """What an account is worth and holds, market by market."""
+    held = sorted(account.positions.items(), key=lambda position: position[0])
+    positions = tuple((market, position.sz) for market, position in held)
+    return AccountCheck(account.user, value, positions)
 
 
 def _best(book: Book, side: int) -> tuple[int, int, int]:

@@ -1,9 +1,11 @@
 """What shapes a development chain."""
 
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from sidecar.devnet.markets import MARKETS, Market
+from sidecar.devnet.prices import Move
 from sidecar.errors import ConfigInvalid
 from sidecar.limits import SEGMENT_BLOCKS
 
@@ -14,9 +16,9 @@ BURST_ACTIONS = 1_500  # a block of the burst profile: about 3,000 transitions
 class DevnetConfig:
     """The settings of one producer.
 
-    `seed`, `block_ms`, `actions_per_block`, `burst` and `markets` make the chain: a chain that
-    exists is only continued with the same. The others may change from one start to the next.
-    `blocks`: stop after producing so many, None for never.
+    `seed`, `block_ms`, `actions_per_block`, `burst`, `markets`, `prices_blocks`, `funding_ms` and
+    `moves` make the chain: a chain that exists is only continued with the same. The others may
+    change from one start to the next. `blocks`: stop after producing so many, None for never.
     """
 
     path: str | Path
@@ -28,9 +30,14 @@ class DevnetConfig:
     burst: bool = False
     blocks: int | None = None
     markets: tuple[str, ...] = tuple(market.symbol for market in MARKETS)
+    prices_blocks: int = 5  # oracle and marks every so many blocks
+    funding_ms: int = 3_600_000
+    moves: tuple[Move, ...] = ()
+    hyperliquid: str | Path | None = None  # where the same blocks go as a Hyperliquid node's files
+    info_port: int | None = None  # of the local info server that such a node has
 
     def __post_init__(self) -> None:
-        for key in ("block_ms", "snapshot_blocks", "segment_blocks"):
+        for key in ("block_ms", "snapshot_blocks", "segment_blocks", "prices_blocks", "funding_ms"):
             self._at_least(key, 1)
         self._at_least("actions_per_block", 0)
         if self.blocks is not None:
@@ -41,6 +48,14 @@ class DevnetConfig:
         if unknown := [symbol for symbol in self.markets if symbol not in known]:
             raise ConfigInvalid(f"devnet.markets: {unknown[0]!r} is none of {sorted(known)}")
 
+        for move in self.moves:
+            move.check()
+            if move.market not in self.markets:
+                raise ConfigInvalid(f"devnet.moves: {move.market!r} is none of {self.markets}")
+        for one, other in combinations(self.moves, 2):
+            if one.overlaps(other):
+                raise ConfigInvalid(f"devnet.moves: two of {one.market} at the same time")
+
     @property
     def actions(self) -> int:
         """Orders and cancels of an average block."""
@@ -49,6 +64,10 @@ class DevnetConfig:
     @property
     def block_ns(self) -> int:
         return self.block_ms * 1_000_000
+
+    @property
+    def funding_ns(self) -> int:
+        return self.funding_ms * 1_000_000
 
     @property
     def listed(self) -> tuple[Market, ...]:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from random import Random
 
+from sidecar.devnet.actions import Action, Cancel, Place
 from sidecar.devnet.book import Book
-from sidecar.devnet.markets import Market, floor_px
-from sidecar.devnet.orders import ALO, Action, Cancel, Place, Resting
+from sidecar.devnet.markets import MIN_NOTIONAL, Market, floor_px
+from sidecar.devnet.orders import ALO, Resting
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import ASK, BID
 
@@ -25,6 +26,7 @@ class Maker:
     """One maker in all markets. `number` makes its address and the spacing of its ladder."""
 
     def __init__(self, number: int, random: Random) -> None:
+        self.number = number
         self.user = address("maker", number)
         self._spacing = 1 + number % 3
         self._random = random
@@ -66,11 +68,12 @@ def address(kind: str, number: int) -> bytes:
 
 
 def random_sz(random: Random, market: Market, value: int) -> int:
-    """A size worth up to `value` at the market's first price, small ones likelier; a lot at
-    least.
+    """A size worth up to `value` at the market's first price, small ones likelier; never so small
+    that it is refused while prices are above a quarter of that.
     """
     lots = value * SCALE // market.start_px // market.lot
-    return market.lot * (1 + _low(random, lots))
+    least = 4 * MIN_NOTIONAL * SCALE // market.start_px // market.lot + 1
+    return market.lot * (least + _low(random, lots))
 
 
 def _low(random: Random, below: int) -> int:

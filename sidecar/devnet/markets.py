@@ -1,9 +1,12 @@
-"""The markets: five tokenised Japanese equities as perpetuals, quoted in yen, and their price grid.
+"""The markets: five tokenised Japanese equities as perpetuals, quoted in yen, and their rules.
 
 A price has at most 5 significant figures and at most 6 - sz_decimals decimals; a whole number of
-yen is always allowed. A size is a multiple of 10^-sz_decimals.
+yen is always allowed. A size is a multiple of 10^-sz_decimals. So every price times every size is a
+whole number of 1e-8 yen, and nothing is rounded when a position is paid for.
 (https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/tick-and-lot-size)
 """
+
+from bisect import bisect_right
 
 import msgspec
 
@@ -15,22 +18,41 @@ QUOTE = "JPY"
 SIGNIFICANT_FIGURES = 5
 PX_DECIMALS = 6  # less the market's sz_decimals
 NUMBER_MAX = (1 << 63) - 1  # of a price or size: the largest int of every language's 64 bits
+MIN_NOTIONAL = 1_000 * SCALE  # of an order, yen: Hyperliquid's 10 dollars, roughly
 
 
 class Market(msgspec.Struct, frozen=True):
-    """A market's rules; `start_px` is where its price begins."""
+    """A market's rules; `start_px` is where its price begins.
+
+    `tiers` are (lower bound of a position's notional, max leverage from there on), ascending from
+    0; what a tier says holds for the part of the notional that lies in it.
+    """
 
     id: int
     symbol: str
     start_px: int
     sz_decimals: int
-    max_leverage: int
+    tiers: tuple[tuple[int, int], ...]
+    only_isolated: bool = False
+
+    @property
+    def max_leverage(self) -> int:
+        """Of the smallest positions."""
+        return self.tiers[0][1]
 
     @property
     def lot(self) -> int:
         """The smallest size."""
         lot: int = 10 ** (DECIMALS - self.sz_decimals)
         return lot
+
+    @property
+    def grid(self) -> int:
+        """The unit of every price, also of those that only the chain makes: marks, closing prices
+        of a liquidation. Some prices on it are off the tick.
+        """
+        grid: int = 10 ** (DECIMALS - PX_DECIMALS + self.sz_decimals)
+        return grid
 
     def tick(self, px: int) -> int:
         """The distance of allowed prices at `px`, a power of ten: 0.1 at 3000.0, 1 at 13000.
@@ -39,24 +61,36 @@ class Market(msgspec.Struct, frozen=True):
         number is allowed whatever its length, so no tick is over 1.
         """
         figures: int = 10 ** max(len(str(px)) - SIGNIFICANT_FIGURES, 0)
-        decimals: int = 10 ** (DECIMALS - PX_DECIMALS + self.sz_decimals)
-        tick: int = max(decimals, min(figures, SCALE))
+        tick: int = max(self.grid, min(figures, SCALE))
         return tick
+
+    def tier_leverage(self, notional: int) -> int:
+        """The highest leverage that a position of that notional may be opened with."""
+        found = bisect_right(self.tiers, notional, key=lambda tier: tier[0])
+        return self.tiers[found - 1][1]
 
     def listing(self) -> MarketListed:
         """What the chain says of it at genesis."""
-        tiers = ((0, self.max_leverage),)
         return MarketListed(
-            self.id, self.symbol, self.sz_decimals, self.max_leverage, margin_tiers=tiers
+            self.id,
+            self.symbol,
+            self.sz_decimals,
+            self.max_leverage,
+            only_isolated=self.only_isolated,
+            margin_tiers=self.tiers,
         )
 
 
+_MILLION = 1_000_000 * SCALE
+
 MARKETS = (
-    Market(0, "TOYOTA", 3_000 * SCALE, 2, 20),
-    Market(1, "SONY", 4_000 * SCALE, 2, 20),
-    Market(2, "MUFG", 2_400 * SCALE, 2, 20),
-    Market(3, "NTT", 160 * SCALE, 1, 10),
-    Market(4, "NINTENDO", 13_000 * SCALE, 3, 20),
+    Market(
+        0, "TOYOTA", 3_000 * SCALE, 2, ((0, 50), (3_000 * _MILLION, 20), (15_000 * _MILLION, 10))
+    ),
+    Market(1, "SONY", 4_000 * SCALE, 2, ((0, 40), (3_000 * _MILLION, 20))),
+    Market(2, "MUFG", 2_400 * SCALE, 2, ((0, 25),)),
+    Market(3, "NTT", 160 * SCALE, 1, ((0, 10),)),
+    Market(4, "NINTENDO", 13_000 * SCALE, 3, ((0, 25), (1_500 * _MILLION, 10))),
 )
 
 
@@ -78,3 +112,16 @@ def floor_px(market: Market, px: int) -> int:
     """The highest allowed price that is not above `px`, but at least one tick."""
     tick = market.tick(px)
     return max(px - px % tick, tick)
+
+
+def ceil_px(market: Market, px: int) -> int:
+    """The lowest allowed price that is not below `px`, at least one tick."""
+    if px <= 0:
+        return market.grid
+    tick = market.tick(px)
+    return -(-px // tick) * tick
+
+
+def floor_grid(market: Market, px: int) -> int:
+    """A price on the grid that is not above `px`, but at least one unit of it."""
+    return max(px - px % market.grid, market.grid)

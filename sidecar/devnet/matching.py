@@ -1,4 +1,4 @@
-"""Matching by price, then time: actions in, transitions out in the order of execution.
+"""Matching by price, then time: orders in, transitions out in the order of execution.
 
 What the log shows is what Hyperliquid's node files show:
 
@@ -14,224 +14,353 @@ What the log shows is what Hyperliquid's node files show:
     part of a resting order  Fill, BookChanged
     all of a resting order   Fill, BookChanged to 0, BookRemoved, OrderStatus filled
     one's own order          BookRemoved, OrderStatus selfTradeCanceled: the resting side gives way
+    one without margin       BookRemoved, OrderStatus marginCanceled: as if it had not been there
 
-An Ioc or market order that could trade with nobody else is refused and touches nothing. An Alo
-order is refused if it crosses any order, its sender's own ones included.
+Margin is checked when an order is placed, and for both sides again at each match
+(https://hyperliquid.gitbook.io/hyperliquid-docs/hypercore/order-book). Reduce-only orders never
+rest with more than the position: they shrink with it, and go when it is closed.
 """
 
-from collections.abc import Iterable
-from hashlib import blake2b
+from collections.abc import Iterator
 
 from sidecar.devnet.book import Book
 from sidecar.devnet.clearing import MAKER_FEE, TAKER_FEE, Clearing
-from sidecar.devnet.markets import Market, validate_px, validate_sz
-from sidecar.devnet.orders import ALO, IMMEDIATE, MARKET, Action, Cancel, Place, Resting
-from sidecar.devnet.refusals import Refusal
+from sidecar.devnet.links import Links
+from sidecar.devnet.orders import IMMEDIATE, Resting, Waiting, moved
+from sidecar.devnet.tape import Tape
+from sidecar.devnet.triggers import Triggers
+from sidecar.fixed import SCALE
 from sidecar.node.transitions import (
     BID,
     BookAdded,
     BookChanged,
     BookRemoved,
     Fill,
+    Liquidation,
     OrderStatus,
-    Transition,
 )
 
-_TID_BITS = 50  # as Hyperliquid's
-_TID_STEP = 0x2545F4914F6CD  # odd, so that 2^50 trades go by before a tid repeats
+
+class Execution:
+    """What became of an order that was executed: traded size and notional, and whether it rests."""
+
+    __slots__ = ("notional", "rests", "sz")
+
+    def __init__(self) -> None:
+        self.sz = 0
+        self.notional = 0
+        self.rests = False
 
 
-class Exchange:
-    """The books of all markets and the positions that their trades made."""
+class Matching:
+    """The books and the waiting orders of all markets."""
 
-    def __init__(self, chain: str, markets: Iterable[Market]) -> None:
-        """`chain` names the chain in every transaction hash."""
-        self.markets = {market.id: market for market in markets}
-        self.books = {market: Book() for market in self.markets}
-        self.clearing = Clearing()
-        self._chain = chain
-        self._oid = 0
-        self._trades = 0
-        self._height = 0
-        self._actions = 0
-        self._time_ns = 0
-        self._hash = b""
-        self._out: list[Transition] = []
+    def __init__(self, tape: Tape, clearing: Clearing) -> None:
+        self.books = {market: Book() for market in clearing.markets}
+        self.triggers = {market: Triggers() for market in clearing.markets}
+        self.links = Links()
+        self.last_px: dict[int, int] = {}  # of the last trade, by market
+        self.oid = 0
+        self._tape = tape
+        self._clearing = clearing
+        self._reducing: dict[int, dict[bytes, dict[int, Resting]]] = {
+            market: {} for market in clearing.markets
+        }
+        self._cloids: dict[tuple[bytes, bytes], tuple[int, int]] = {}  # market and oid
 
-    def begin_block(self, height: int, time_ns: int) -> list[Transition]:
-        """Starts a block; returns the list to which its transitions will be appended."""
-        self._height = height
-        self._time_ns = time_ns
-        self._actions = 0
-        self._out = []
-        return self._out
+    def next_oid(self) -> int:
+        """The id of a new order."""
+        self.oid += 1
+        return self.oid
 
-    def execute(self, action: Action) -> Refusal | None:
-        """Executes an action; returns why it was refused, None if it was not."""
-        self._actions += 1
-        if isinstance(action, Cancel):
-            return self._cancel(action)
-        return self._place(action)
+    def find(self, user: bytes, market: int, oid: int) -> Resting | Waiting | None:
+        """A user's order that rests or waits, None if there is none. O(1)."""
+        resting = self.books[market].orders.get(oid)
+        if resting is not None:
+            return resting if resting.user == user else None
+        waiting = self.triggers[market].orders.get(oid)
+        return waiting if waiting is not None and waiting.opened.user == user else None
 
-    def _cancel(self, cancel: Cancel) -> Refusal | None:
-        order = self.books[cancel.market].orders.get(cancel.oid)
-        if order is None or order.user != cancel.user:
-            return Refusal.NO_ORDER
-        self._take_out(order, "canceled")
-        return None
+    def find_cloid(self, user: bytes, cloid: bytes) -> Resting | Waiting | None:
+        """Likewise by the owner's id; of several with the same one, the newest. O(1)."""
+        found = self._cloids.get((user, cloid))
+        return None if found is None else self.find(user, *found)
 
-    def _place(self, place: Place) -> Refusal | None:
-        self._oid += 1
-        refusal = self._refusal(place)
-        if refusal is not None:
-            self._out.append(self._placed(place, refusal.status, None))
-            return refusal
-        self._hash = self._transaction_hash()
-        opened = self._placed(place, "open", self._hash)
-        self._out.append(opened)
-        left = self._match(opened)
-        if not left:
-            self._out.append(self._moved(opened, 0, "filled"))
-        elif place.tif in IMMEDIATE:
-            self._out.append(self._moved(opened, left, "canceled"))
-        else:
-            self._rest(opened, left)
-        return None
+    def orders_of(self, user: bytes, market: int) -> Iterator[Resting | Waiting]:
+        """A user's orders of a market, resting ones first. Cancelling while reading is fine."""
+        yield from list(self.books[market].of_user(user).values())
+        yield from list(self.triggers[market].of_user(user).values())
 
-    def _refusal(self, place: Place) -> Refusal | None:
-        market = self.markets[place.market]
-        refusal = validate_px(market, place.px) or validate_sz(market, place.sz)
-        if refusal is not None:
-            return refusal
-        if place.tif == ALO:
-            best = self.books[place.market].best_px(1 - place.side)
-            return Refusal.POST_ONLY if _crosses(place.side, place.px, best) else None
-        if place.tif in IMMEDIATE and not self._can_trade(place):
-            return Refusal.NO_LIQUIDITY if place.tif == MARKET else Refusal.IMMEDIATE
-        return None
+    def count_of(self, user: bytes) -> int:
+        """How many orders of the user rest or wait. O(markets)."""
+        count = 0
+        for market, book in self.books.items():
+            count += len(book.of_user(user)) + len(self.triggers[market].of_user(user))
+        return count
 
-    def _can_trade(self, place: Place) -> bool:
+    def can_trade(self, user: bytes, market: int, side: int, px: int) -> bool:
         """Whether an order of somebody else crosses. O(1) unless one's own are in front of it."""
-        for order in self.books[place.market].queue(1 - place.side):
-            if not _crosses(place.side, place.px, order.px):
+        for order in self.books[market].queue(1 - side):
+            if not crosses(side, px, order.px):
                 return False
-            if order.user != place.user:
+            if order.user != user:
                 return True
         return False
 
-    def _match(self, taker: OrderStatus) -> int:
-        """Trades an order with what it crosses; returns the size that is left."""
-        book, side, limit_px = self.books[taker.market], taker.side, taker.limit_px
-        left = taker.sz
-        while left:
-            maker = book.first(1 - side)
-            if maker is None or not _crosses(side, limit_px, maker.px):
-                break
-            if maker.user == taker.user:
-                self._take_out(maker, "selfTradeCanceled")
-            else:
-                left -= self._trade(taker, maker, min(left, maker.sz))
-        return left
+    def execute(
+        self, taker: OrderStatus, sz: int, liquidation: Liquidation | None = None
+    ) -> Execution:
+        """Trades `sz` of an order with what it crosses; what is left rests, or is cancelled."""
+        done = Execution()
+        starved = self._match(taker, sz, liquidation, done)
+        left = sz - done.sz
+        if not left:
+            self._tape.moved(taker, 0, "filled")
+            self._end(taker, filled=True)
+        elif starved or taker.tif in IMMEDIATE:
+            self._tape.moved(taker, left, "marginCanceled" if starved else "canceled")
+            self._end(taker, filled=starved and done.sz > 0)
+        else:
+            self._rest(taker, left)
+            done.rests = True
+        return done
 
-    def _trade(self, taker: OrderStatus, maker: Resting, sz: int) -> int:
-        out, market, oid = self._out, taker.market, maker.oid
-        out.append(self._fill(taker, maker, sz))
-        maker.sz -= sz
-        out.append(BookChanged(market, oid, maker.sz))
-        if not maker.sz:
-            self.books[market].remove(maker)
-            out.append(BookRemoved(market, oid))
-            out.append(self._moved(maker.opened, 0, "filled"))
-        return sz
+    def wait(self, order: Waiting) -> None:
+        """A stop or take-profit order begins to wait; an active one is said to be open."""
+        opened = order.opened
+        self.triggers[opened.market].add(order)
+        self._remember(opened)
+        if order.active:
+            self._tape.out.append(opened)
 
-    def _fill(self, taker: OrderStatus, maker: Resting, sz: int) -> Fill:
-        market, px, side = taker.market, maker.px, taker.side
-        leg = self.clearing.leg
+    def wake(self, order: Waiting) -> None:
+        """The mark price reached a waiting order: it waits no longer."""
+        self.triggers[order.opened.market].remove(order)
+        self._forget(order.opened)
+        self._tape.moved(order.opened, order.opened.sz, "triggered")
+
+    def end_woken(self, opened: OrderStatus, status: str) -> None:
+        """A triggered order that comes to nothing."""
+        self._tape.moved(opened, opened.sz, status)
+        self._end(opened, filled=False)
+
+    def cancel(self, order: Resting | Waiting, status: str) -> None:
+        """Takes an order out, with the status that says why."""
+        opened = order.opened
+        if isinstance(order, Resting):
+            self.books[opened.market].remove(order)
+            self._tape.out.append(BookRemoved(opened.market, order.oid))
+            self._tape.moved(opened, order.sz, status)
+            self._forget(opened)
+            self._end(opened, filled=status == "marginCanceled" and order.sz < opened.sz)
+        else:
+            self.triggers[opened.market].remove(order)
+            self._forget(opened)
+            if order.active:
+                self._tape.moved(opened, opened.sz, status)
+            self._end(opened, filled=False)
+
+    def position_changed(self, user: bytes, market: int, start: int) -> None:
+        """Lets the orders that only reduce follow a position that was `start`. O(such orders)."""
+        sz = self._clearing.position(user, market)
+        reducing = self._reducing[market].get(user)
+        if reducing:
+            for order in list(reducing.values()):
+                self._follow(order, sz)
+        if start and (not sz or (start > 0) != (sz > 0)):
+            self._drop_position_tpsl(user, market)
+
+    def trade(
+        self,
+        taker: OrderStatus,
+        maker: OrderStatus,
+        sz: int,
+        px: int,
+        liquidation: Liquidation | None = None,
+        *,
+        fees: tuple[int, int] = (TAKER_FEE, MAKER_FEE),
+        directions: tuple[str | None, str | None] = (None, None),
+    ) -> None:
+        """A trade of two orders at a price: the fill, and the margins that it moved."""
+        market, side = taker.market, taker.side
+        leg = self._clearing.leg
+        signed = sz if side == BID else -sz
         taken = leg(
             taker.user,
             taker.oid,
             taker.cloid,
-            market=market,
-            side=side,
-            px=px,
-            sz=sz,
-            fee_rate=TAKER_FEE,
+            market,
+            signed,
+            px,
+            fees[0],
+            liquidation=liquidation,
+            direction=directions[0],
         )
         made = leg(
             maker.user,
             maker.oid,
-            maker.opened.cloid,
-            market=market,
-            side=1 - side,
-            px=px,
-            sz=sz,
-            fee_rate=MAKER_FEE,
+            maker.cloid,
+            market,
+            -signed,
+            px,
+            fees[1],
+            liquidation=liquidation,
+            direction=directions[1],
         )
         buyer, seller = (taken, made) if side == BID else (made, taken)
-        self._trades += 1
-        tid = self._trades * _TID_STEP % (1 << _TID_BITS)
-        return Fill(tid, market, px, sz, side, self._hash, buyer, seller)
+        tape = self._tape
+        tape.out.append(Fill(tape.next_tid(), market, px, sz, side, tape.hash, buyer, seller))
+        self._clearing.tell_margin(taker.user, market)
+        self._clearing.tell_margin(maker.user, market)
+        self.last_px[market] = px
+
+    def restore(self, resting: list[Resting], waiting: list[Waiting]) -> None:
+        """Takes orders back that were saved, each list in the order in which they came."""
+        for order in resting:
+            self.books[order.opened.market].add(order)
+            self._remember(order.opened)
+            self._remember_reducing(order)
+        for waiter in waiting:
+            self.triggers[waiter.opened.market].add(waiter)
+            self._remember(waiter.opened)
+
+    def check_invariants(self) -> None:
+        """Asserts everything that must hold between actions. O(orders)."""
+        for market, book in self.books.items():
+            book.check_invariants()
+            self.triggers[market].check_invariants()
+            reducing = {oid for mine in self._reducing[market].values() for oid in mine}
+            only = {oid for oid, order in book.orders.items() if order.opened.reduce_only}
+            assert reducing == only
+            for oid in only:
+                order = book.orders[oid]
+                position = self._clearing.position(order.user, market)
+                assert (position > 0) == (order.side != BID)
+                assert order.sz <= abs(position)
+        alive = {oid for book in self.books.values() for oid in book.orders}
+        alive |= {oid for triggers in self.triggers.values() for oid in triggers.orders}
+        assert set(self.links.children) <= alive
+        assert set(self.links.siblings) <= alive
+        assert {oid for _, oid in self._cloids.values()} <= alive
+
+    def _match(
+        self, taker: OrderStatus, sz: int, liquidation: Liquidation | None, done: Execution
+    ) -> bool:
+        """Trades while somebody crosses; returns whether the taker ran out of margin."""
+        market, side, limit_px, user = taker.market, taker.side, taker.limit_px, taker.user
+        book, can_trade = self.books[market], self._clearing.can_trade
+        left = sz
+        while left:
+            maker = book.first(1 - side)
+            if maker is None or not crosses(side, limit_px, maker.px):
+                break
+            if maker.user == user:
+                self.cancel(maker, "selfTradeCanceled")
+                continue
+            px, traded = maker.px, min(left, maker.sz)
+            signed = traded if side == BID else -traded
+            if not can_trade(maker.user, market, -signed, px, MAKER_FEE):
+                self.cancel(maker, "marginCanceled")
+                continue
+            if liquidation is None and not can_trade(user, market, signed, px, TAKER_FEE):
+                return True
+            self._fill(taker, maker, traded, liquidation)
+            left -= traded
+            done.sz += traded
+            done.notional += traded * px // SCALE
+        return False
+
+    def _fill(
+        self, taker: OrderStatus, maker: Resting, sz: int, liquidation: Liquidation | None
+    ) -> None:
+        market, oid, out = taker.market, maker.oid, self._tape.out
+        position = self._clearing.position
+        taker_start, maker_start = position(taker.user, market), position(maker.user, market)
+        self.trade(taker, maker.opened, sz, maker.px, liquidation)
+        self.books[market].resize(maker, maker.sz - sz)
+        out.append(BookChanged(market, oid, maker.sz))
+        if not maker.sz:
+            self.books[market].remove(maker)
+            out.append(BookRemoved(market, oid))
+            self._tape.moved(maker.opened, 0, "filled")
+            self._forget(maker.opened)
+            self._end(maker.opened, filled=True)
+        self.position_changed(maker.user, market, maker_start)
+        self.position_changed(taker.user, market, taker_start)
 
     def _rest(self, opened: OrderStatus, sz: int) -> None:
         market, oid, user, side = opened.market, opened.oid, opened.user, opened.side
         px = opened.limit_px
-        self.books[market].add(Resting(oid, user, side, px, sz, opened))
-        self._out.append(BookAdded(market, oid, user, side, px, sz))
+        order = Resting(oid, user, side, px, sz, opened)
+        self.books[market].add(order)
+        self._remember(opened)
+        self._remember_reducing(order)
+        self._tape.out.append(BookAdded(market, oid, user, side, px, sz))
 
-    def _take_out(self, order: Resting, status: str) -> None:
-        market = order.opened.market
-        self.books[market].remove(order)
-        self._out.append(BookRemoved(market, order.oid))
-        self._out.append(self._moved(order.opened, order.sz, status))
+    def _follow(self, order: Resting, position: int) -> None:
+        """A resting reduce-only order follows the position."""
+        book = self.books[order.opened.market]
+        if order.oid not in book.orders:
+            return
+        if not position or (position > 0) == (order.side == BID):
+            self.cancel(order, "reduceOnlyCanceled")
+        elif order.sz > abs(position):
+            book.resize(order, abs(position))
+            self._tape.out.append(BookChanged(order.opened.market, order.oid, order.sz))
 
-    def _placed(self, place: Place, status: str, tx_hash: bytes | None) -> OrderStatus:
-        """The first status of an order. Like Hyperliquid's, only "open" has a hash."""
-        return OrderStatus(
-            self._oid,
-            place.user,
-            place.market,
-            place.side,
-            place.px,
-            place.sz,
-            place.sz,
-            place.tif,
-            False,
-            None,
-            place.cloid,
-            status,
-            self._time_ns,
-            self._time_ns,
-            "Market" if place.tif == MARKET else "Limit",
-            tx_hash,
-        )
+    def _drop_position_tpsl(self, user: bytes, market: int) -> None:
+        """A position was closed or turned: its take profit and stop go with it."""
+        waiting = self.triggers[market].orders
+        for order in list(self.triggers[market].of_user(user).values()):
+            trigger = order.opened.trigger
+            if trigger is not None and trigger.is_position_tpsl and order.opened.oid in waiting:
+                siblings = self.links.siblings.get(order.opened.oid, ())
+                closing = any(one not in waiting for one in siblings)  # it is what closed it
+                self.cancel(order, "siblingFilledCanceled" if closing else "reduceOnlyCanceled")
 
-    def _moved(self, opened: OrderStatus, sz: int, status: str) -> OrderStatus:
-        """A later status of an order, of which `sz` is left."""
-        return OrderStatus(
-            opened.oid,
-            opened.user,
-            opened.market,
-            opened.side,
-            opened.limit_px,
-            sz,
-            opened.orig_sz,
-            opened.tif,
-            opened.reduce_only,
-            opened.trigger,
-            opened.cloid,
-            status,
-            self._time_ns,
-            opened.placed_ns,
-            opened.order_type,
-        )
+    def _end(self, opened: OrderStatus, *, filled: bool) -> None:
+        """An order ended: those that depend on it begin to wait, or end too."""
+        oid = opened.oid
+        if oid not in self.links.children and oid not in self.links.siblings:
+            return
+        children, siblings = self.links.end(oid)
+        waiting = self.triggers[opened.market]
+        for child in children:
+            order = waiting.orders.get(child)
+            if order is not None and filled:
+                order.opened = moved(order.opened, order.opened.sz, "open", self._tape.time_ns)
+                waiting.activate(order)
+                self._tape.out.append(order.opened)
+            elif order is not None:
+                self.cancel(order, "canceled")
+        if filled:
+            for sibling in siblings:
+                other = self.find(opened.user, opened.market, sibling)
+                if other is not None:
+                    self.cancel(other, "siblingFilledCanceled")
 
-    def _transaction_hash(self) -> bytes:
-        """32 bytes that no other action of the chain has."""
-        where = f"{self._chain}:{self._height}:{self._actions}"
-        return blake2b(where.encode(), digest_size=32).digest()
+    def _remember(self, opened: OrderStatus) -> None:
+        if opened.cloid is not None:
+            self._cloids[opened.user, opened.cloid] = (opened.market, opened.oid)
+
+    def _remember_reducing(self, order: Resting) -> None:
+        if order.opened.reduce_only:
+            users = self._reducing[order.opened.market]
+            users.setdefault(order.user, {})[order.oid] = order
+
+    def _forget(self, opened: OrderStatus) -> None:
+        if opened.cloid is not None:
+            key = (opened.user, opened.cloid)
+            if self._cloids.get(key) == (opened.market, opened.oid):
+                del self._cloids[key]
+        if opened.reduce_only:
+            users = self._reducing[opened.market]
+            mine = users.get(opened.user)
+            if mine is not None and mine.pop(opened.oid, None) is not None and not mine:
+                del users[opened.user]
 
 
-def _crosses(side: int, px: int, opposite_px: int | None) -> bool:
+def crosses(side: int, px: int, opposite_px: int | None) -> bool:
     """Whether an order of `side` at `px` trades with one at `opposite_px`; None never trades."""
     if opposite_px is None:
         return False

@@ -1,28 +1,29 @@
-"""What a chain was made of, kept beside it (`ipc/devnet.json`), so that it can be made again.
-
-A chain follows from its settings and from when it was started: nothing else goes into it. A
-producer that starts again executes it again from genesis to the last height in the log, and goes on
-from there.
-"""
+"""What a chain was made of, kept beside it (`ipc/devnet.json`), so that only the same goes on."""
 
 from pathlib import Path
 
 import msgspec
 
 from sidecar.devnet.config import DevnetConfig
+from sidecar.devnet.prices import Move
 from sidecar.errors import ConfigInvalid, LogUnwritable
 from sidecar.node.ipc import replace_file
 
-RULES = "devnet/1"  # to be raised when the same settings make another chain
-_SETTINGS = ("seed", "block_ms", "actions_per_block", "burst", "markets")
+RULES = "devnet/2"  # to be raised when the same settings make another chain
+_SETTINGS = (
+    "seed",
+    "block_ms",
+    "actions_per_block",
+    "burst",
+    "markets",
+    "prices_blocks",
+    "funding_ms",
+    "moves",
+)
 
 
 class Recipe(msgspec.Struct):
-    """The settings of a chain and `starts`: from which height on its clock was set, to what.
-
-    The clock is set when a producer starts and when it was held up for longer than it can make up
-    for (a suspended machine); between, each block is one interval after the one before.
-    """
+    """The settings of a chain."""
 
     rules: str
     seed: int
@@ -30,12 +31,14 @@ class Recipe(msgspec.Struct):
     actions_per_block: int
     burst: bool
     markets: tuple[str, ...]
-    starts: dict[int, int]  # height -> consensus time of that block, ns
+    prices_blocks: int
+    funding_ms: int
+    moves: tuple[Move, ...]
 
     @classmethod
     def of(cls, config: DevnetConfig) -> "Recipe":
         """The recipe of a chain that does not exist yet."""
-        return cls(RULES, starts={}, **{key: getattr(config, key) for key in _SETTINGS})
+        return cls(RULES, **{key: getattr(config, key) for key in _SETTINGS})
 
     def check(self, config: DevnetConfig, path: Path) -> None:
         """Raises `ConfigInvalid` where `config` makes another chain than the recorded one."""
@@ -46,18 +49,26 @@ class Recipe(msgspec.Struct):
                     f"devnet.{key} is {ours!r}, but the chain in {path.parent} was made with "
                     f"{theirs!r}; use that, or a fresh directory"
                 )
-        if self.rules != RULES:
-            raise LogUnwritable(
-                f"the chain was made by rules {self.rules!r}, these are {RULES!r}; "
-                "use a fresh directory",
-                path=path,
-            )
+
+
+class _Rules(msgspec.Struct):
+    rules: str
 
 
 def read_recipe(path: Path) -> Recipe | None:
-    """The recorded recipe, None where there is none. Raises `LogUnwritable`."""
+    """The recorded recipe, None where there is none. Raises `LogUnwritable`; also where the chain
+    was made by other rules than these.
+    """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Recipe)
+        content = path.read_bytes()
+        rules = msgspec.json.decode(content, type=_Rules).rules
+        if rules != RULES:
+            raise LogUnwritable(
+                f"the chain was made by rules {rules!r}, these are {RULES!r}; "
+                "use a fresh directory",
+                path=path,
+            )
+        return msgspec.json.decode(content, type=Recipe)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from random import Random
 
+from sidecar.devnet.actions import Action, Cancel, Place
 from sidecar.devnet.book import Book
 from sidecar.devnet.makers import address, random_sz
 from sidecar.devnet.markets import Market, floor_px
-from sidecar.devnet.orders import ALO, GTC, IOC, MARKET, Action, Cancel, Place
+from sidecar.devnet.orders import ALO, GTC, IOC, MARKET
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import ASK, BID
 
@@ -37,22 +38,43 @@ class Taker:
         self._random = random
 
     def turn(self, market: Market, book: Book, fair_px: int) -> Iterator[Action]:
-        """The actions of one habit. None while the book has an empty side."""
+        """The actions of one habit; none where the side to trade with is empty."""
         bid, ask = book.best_px(BID), book.best_px(ASK)
-        if bid is None or ask is None:
-            return
         random = self._random
         habit = random.choices(_NAMES, cum_weights=_WEIGHTS)[0]
         # Whoever sees a price on the wrong side of the fair one takes it; else it is chance.
-        side = BID if ask < fair_px else ASK if bid > fair_px else int(random.random() * 2)
+        if ask is not None and ask < fair_px:
+            side = BID
+        elif bid is not None and bid > fair_px:
+            side = ASK
+        elif bid is None or ask is None:
+            return
+        else:
+            side = int(random.random() * 2)
+        if bid is None or ask is None:
+            habit = "sweep"
         if habit == "join":
             yield from self._leave(market, book)
-        if habit == "both_ways":
+        best = ask if side == BID else bid
+        if habit == "both_ways" and ask is not None:
             yield self._place(market, ASK, ask, GTC)
-            side = BID
+            side, best = BID, ask
+        assert best is not None
         _, tif, price = _HABITS[habit]
-        px = price(random, market, side, ask if side == BID else bid)
+        px = price(random, market, side, best)
         yield self._place(market, side, px, tif)
+
+    def clear(self, market: Market, book: Book, fair_px: int) -> Iterator[Action]:
+        """Takes everything that is on the wrong side of the fair price."""
+        px = floor_px(market, fair_px)
+        for side in (BID, ASK):
+            stale = 0
+            for order in book.queue(1 - side):
+                if (order.px >= px) if side == BID else (order.px <= px):
+                    break
+                stale += order.sz
+            if stale:
+                yield Place(self.user, market.id, side, px, stale, IOC)
 
     def _leave(self, market: Market, book: Book) -> Iterator[Action]:
         mine = book.of_user(self.user)

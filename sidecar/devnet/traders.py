@@ -1,54 +1,105 @@
-"""Everybody who trades, and whose turn it is."""
+"""Everybody who trades, whose turn it is, and the money they begin with.
 
-from collections.abc import Iterator, Mapping
+Makers and takers lose to each other and to the clock; so that a chain may run for weeks, one who is
+down to half of what he began with gets the rest again, and one who has twice as much takes the
+surplus home. Both are entries in the ledger like anybody's.
+"""
+
+from collections.abc import Iterator
 from random import Random
 
-from sidecar.devnet.book import Book
-from sidecar.devnet.makers import MAKERS, Maker
-from sidecar.devnet.markets import Market
-from sidecar.devnet.orders import Action
+from sidecar.devnet.actions import Action, ApproveAgent, Deposit, Withdraw
+from sidecar.devnet.config import DevnetConfig
+from sidecar.devnet.exchange import Exchange
+from sidecar.devnet.gamblers import GAMBLERS, STAKE, Gambler
+from sidecar.devnet.makers import MAKERS, Maker, address
+from sidecar.devnet.prices import Oracle
 from sidecar.devnet.takers import TAKERS, Taker
+from sidecar.fixed import SCALE
 
 _TAKER_TURNS = 0.6  # of all turns; a maker's has several actions, a taker's one or two
+_GAMBLER_TURNS = 0.05
+_MAKER_DEPOSIT = 5_000_000_000 * SCALE
+_TAKER_DEPOSIT = 500_000_000 * SCALE
 
 
 class Traders:
-    """The population of a chain. It reads the exchange's books and changes nothing itself."""
+    """The population of a chain. It reads the exchange and changes nothing itself."""
 
-    def __init__(self, seed: int, markets: Mapping[int, Market], books: Mapping[int, Book]) -> None:
-        self._random = Random(f"{seed} traders")
-        self._markets = tuple(markets.values())
-        self._books = books
-        self._makers = tuple(Maker(number, self._random) for number in range(MAKERS))
-        self._takers = tuple(Taker(number, self._random) for number in range(TAKERS))
+    def __init__(self, config: DevnetConfig, exchange: Exchange) -> None:
+        self.random = Random(f"{config.seed} traders")
+        self._exchange = exchange
+        self._markets = tuple(exchange.markets.values())
+        self._makers = tuple(Maker(number, self.random) for number in range(MAKERS))
+        self._takers = tuple(Taker(number, self.random) for number in range(TAKERS))
+        self._gamblers = tuple(Gambler(number, self.random) for number in range(GAMBLERS))
+        self._purses = (
+            *((maker.user, _MAKER_DEPOSIT) for maker in self._makers),
+            *((taker.user, _TAKER_DEPOSIT) for taker in self._takers),
+            *((gambler.user, STAKE) for gambler in self._gamblers),
+        )
 
-    def open(self, number: int, fair_px: Mapping[int, int]) -> Iterator[Action]:
-        """The first turn of maker `number` in every market; nothing where there is no such
-        maker.
-        """
+    def deposits(self) -> Iterator[Action]:
+        """What everybody begins with."""
+        for user, amount in self._purses:
+            yield Deposit(user, amount)
+        for maker in self._makers:
+            yield ApproveAgent(maker.user, address("agent", maker.number), "quoter")
+
+    def open(self, number: int, oracle: Oracle) -> Iterator[Action]:
+        """The first turn of maker `number` in every market; nothing where there is none."""
         for maker in self._makers[number : number + 1]:
             for market in self._markets:
-                yield from maker.turn(market, self._books[market.id], fair_px[market.id])
+                yield from maker.turn(market, self._exchange.books[market.id], oracle.px(market.id))
 
-    def trade(self, actions: int, fair_px: Mapping[int, int]) -> Iterator[Action]:
-        """About so many actions: from half to one and a half times, the same on average.
+    def trade(self, actions: int, oracle: Oracle) -> Iterator[Action]:
+        """About so many actions: from half to one and a half times, the same on average. Before
+        that, the makers follow a price that jumped.
 
         Each action is to be executed before the next one is asked for: traders look at the book as
         it is then.
         """
-        left = int(actions * (0.5 + self._random.random()))
+        yield from self._requote(oracle)
+        left = int(actions * (0.5 + self.random.random()))
         while left > 0:
-            turn = self._turn(fair_px)
-            for action in turn:
+            for action in self._turn(oracle):
                 yield action
                 left -= 1
                 if not left:
                     return
 
-    def _turn(self, fair_px: Mapping[int, int]) -> Iterator[Action]:
-        random = self._random.random
+    def settle(self, height: int) -> Iterator[Action]:
+        """Evens out one trader's purse, each in its turn."""
+        user, purse = self._purses[height % len(self._purses)]
+        clearing = self._exchange.clearing
+        account = clearing.account(user)
+        value = clearing.account_value(account)
+        if value < purse // 2:
+            yield Deposit(user, purse - value)
+        elif value > 2 * purse:
+            surplus = min(value - purse, clearing.withdrawable(account))
+            if surplus:
+                yield Withdraw(user, surplus)
+
+    def _requote(self, oracle: Oracle) -> Iterator[Action]:
+        for market in self._markets:
+            if oracle.jumped(market.id):
+                book, px = self._exchange.books[market.id], oracle.px(market.id)
+                taker = self._takers[int(self.random.random() * TAKERS)]
+                for maker in self._makers:
+                    yield from maker.turn(market, book, px)
+                yield from taker.clear(market, book, px)
+                for maker in self._makers:  # again, where somebody stood in the way
+                    yield from maker.turn(market, book, px)
+
+    def _turn(self, oracle: Oracle) -> Iterator[Action]:
+        random = self.random.random
         market = self._markets[int(random() * len(self._markets))]
-        book, px = self._books[market.id], fair_px[market.id]
-        if random() < _TAKER_TURNS:
+        lot = random()
+        if lot < _GAMBLER_TURNS:
+            gambler = self._gamblers[int(random() * GAMBLERS)]
+            return gambler.turn(market, self._exchange)
+        book, px = self._exchange.books[market.id], oracle.px(market.id)
+        if lot < _GAMBLER_TURNS + _TAKER_TURNS:
             return self._takers[int(random() * TAKERS)].turn(market, book, px)
         return self._makers[int(random() * MAKERS)].turn(market, book, px)

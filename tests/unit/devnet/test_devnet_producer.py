@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +10,29 @@ import anyio
 import anyio.lowlevel
 import msgspec
 import pytest
+from eth_account import Account
+from hyperliquid.utils.signing import sign_l1_action
 from test_devnet_replay import Replay
 
 from sidecar.devnet import producer as producer_module
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
+from sidecar.devnet.inputs import InputsLog
+from sidecar.devnet.prices import Move
 from sidecar.devnet.producer import produce
 from sidecar.devnet.recipe import read_recipe, write_recipe
-from sidecar.devnet.resume import step
 from sidecar.errors import ConfigInvalid, LogUnwritable
 from sidecar.node.ipc import IpcDirectory
 from sidecar.node.log import LogReader, list_segments
 from sidecar.node.snapshot import SnapshotReader, list_snapshots
-from sidecar.node.transitions import Block
+from sidecar.node.submission import (
+    Answer,
+    RecordStream,
+    Request,
+    decode_answer,
+    encode_request,
+)
+from sidecar.node.transitions import Block, BookAdded
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +69,7 @@ async def test_snapshots_say_what_the_log_says(tmp_path: Path) -> None:
         replay.apply(block)
         for snapshot in snapshots:
             if snapshot.header.height == block.height:
-                assert list(snapshot.rows()) == list(replay.rows())
+                replay.agrees_with(list(snapshot.rows()))
                 assert snapshot.header.time_ns == block.time_ns
 
 
@@ -76,12 +87,14 @@ async def test_a_chain_goes_on_where_it_stopped(tmp_path: Path) -> None:
     blocks = read(tmp_path)
     assert [block.height for block in blocks] == list(range(1, 36))
     assert [block.time_ns for block in blocks] == sorted(block.time_ns for block in blocks)
-    recipe = read_recipe(tmp_path / "devnet.json")
-    assert recipe is not None
-    assert sorted(recipe.starts) == [1, 21]
+    inputs = InputsLog(tmp_path / "inputs").read(0, 35)
+    assert sorted(inputs) == [1, 21]
     chain = Chain(config(tmp_path))
     for block in blocks:
-        assert step(chain, recipe) == msgspec.structs.replace(block, written_ns=0)
+        clock_ns = inputs[block.height].clock_ns if block.height in inputs else None
+        if clock_ns is not None:
+            chain.set_time(clock_ns)
+        assert chain.step() == msgspec.structs.replace(block, written_ns=0)
     for path in list_snapshots(tmp_path / "snapshots"):
         assert SnapshotReader(path).header.height == 30
 
@@ -105,6 +118,73 @@ async def test_a_half_written_block_is_cut_off_and_made_again(tmp_path: Path) ->
     assert after[:19] == before[:19]
 
 
+@pytest.mark.parametrize("broken", [0, 1, 2])
+async def test_it_goes_on_from_the_newest_usable_snapshot(tmp_path: Path, broken: int) -> None:
+    settings = config(tmp_path, blocks=34, snapshot_blocks=10, segment_blocks=64)
+    await produce(settings)
+    for path in list_snapshots(tmp_path / "snapshots")[:broken]:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    if broken == 2:  # the older one's inputs went with it
+        with pytest.raises(LogUnwritable, match="inputs of block 1 are gone"):
+            await produce(settings)
+        return
+    await produce(settings)
+    assert [block.height for block in read(tmp_path)] == list(range(1, 69))
+
+
+async def test_signed_actions_are_executed_again(tmp_path: Path) -> None:
+    """A chain that starts again has what traders did, between its snapshots and before."""
+    wallet = Account.from_key("0x" + "77" * 32)
+
+    async def post(action: dict[str, Any], nonce: int) -> Answer:
+        signature = sign_l1_action(wallet, action, None, nonce, None, False)
+        body = msgspec.json.encode({"action": action, "nonce": nonce, "signature": signature})
+        async with await anyio.connect_unix(tmp_path / "submit.sock") as stream:
+            await stream.send(encode_request(Request(nonce, 0, body)))
+            records = RecordStream(1 << 20)
+            while (payload := records.next_payload()) is None:
+                records.feed(await stream.receive())
+            return decode_answer(payload)
+
+    async def trade(settings: DevnetConfig) -> list[Answer]:
+        answers = []
+        running = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: produce(settings, on_block=lambda _: running.set()))
+            await running.wait()
+            nonce = time.time_ns() // 1_000_000
+            order = {"a": 3, "b": True, "p": "120", "s": "50", "r": False}
+            order["t"] = {"limit": {"tif": "Gtc"}}
+            place = {"type": "order", "orders": [order], "grouping": "na"}
+            for number, action in enumerate(({"type": "faucet", "amount": "1000000"}, place)):
+                answers.append(await post(action, nonce + number))
+            tasks.cancel_scope.cancel()
+        return answers
+
+    settings = config(tmp_path, blocks=None, block_ms=2, snapshot_blocks=25)
+    heights = []
+    for _ in range(3):
+        answers = await trade(settings)
+        assert [answer.ok for answer in answers] == [True, True]
+        heights += [answer.height for answer in answers]
+    blocks = read(tmp_path)
+    assert [block.height for block in blocks] == list(range(1, blocks[-1].height + 1))
+    user = bytes.fromhex(wallet.address[2:])
+    added = [
+        (block.height, one.oid)
+        for block in blocks
+        for one in block.transitions
+        if isinstance(one, BookAdded) and one.user == user
+    ]
+    assert [height for height, _ in added] == heights[1::2]
+    replay = Replay()
+    for block in blocks:
+        replay.apply(block)
+    assert {row.oid for row in replay.orders[3] if row.user == user} == {oid for _, oid in added}
+
+
 async def test_a_snapshot_that_the_log_lost_is_dropped(tmp_path: Path) -> None:
     await produce(config(tmp_path, snapshot_blocks=20))
     segment = list_segments(tmp_path / "log")[-1]
@@ -121,6 +201,9 @@ async def test_a_snapshot_that_the_log_lost_is_dropped(tmp_path: Path) -> None:
         {"burst": True},
         {"markets": ("NTT",)},
         {"block_ms": 2},
+        {"prices_blocks": 2},
+        {"funding_ms": 1_000},
+        {"moves": (Move("NTT", 5, 5, 5),)},
     ],
 )
 async def test_other_settings_need_a_fresh_directory(tmp_path: Path, other: dict[str, Any]) -> None:
@@ -192,9 +275,8 @@ async def test_a_producer_that_was_held_up_sets_its_clock(
 ) -> None:
     monkeypatch.setattr(producer_module, "_CATCH_UP_S", -1.0)  # everything is too late
     await produce(config(tmp_path, blocks=5))
-    recipe = read_recipe(tmp_path / "devnet.json")
-    assert recipe is not None
-    assert sorted(recipe.starts) == [1, 2, 3, 4, 5, 6]
+    inputs = InputsLog(tmp_path / "inputs").read(0, 5)
+    assert sorted(inputs) == [1, 2, 3, 4, 5]
     await produce(config(tmp_path, blocks=5))  # and all of these go into the second making
     assert len(read(tmp_path)) == 10
 

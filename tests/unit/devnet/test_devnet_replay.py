@@ -1,29 +1,50 @@
-"""The log alone gives the chain's state: a naive reader of transitions agrees with the snapshots
-and checks of the chain that wrote them.
+"""The log alone gives the chain's whole state: a naive reader of transitions agrees with the
+snapshots and checks of the chain that wrote them, orders and accounts alike.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import google_crc32c
+import msgspec
 import pytest
 
 from sidecar.devnet.chain import Chain
+from sidecar.devnet.clearing import FEES
 from sidecar.devnet.config import DevnetConfig
+from sidecar.devnet.prices import Move
+from sidecar.devnet.rows import snapshot_rows
+from sidecar.fixed import SCALE
 from sidecar.limits import RECENT_TRADES
 from sidecar.node.log import decode_block, encode_block
-from sidecar.node.snapshot import MarketRow, RestingRow, Row, TradeRow
+from sidecar.node.snapshot import (
+    AccountRow,
+    AgentRow,
+    MarketRow,
+    PositionRow,
+    RestingRow,
+    Row,
+    TradeRow,
+    TriggerRow,
+)
 from sidecar.node.transitions import (
     ASK,
     BID,
+    AccountCheck,
+    AgentApproved,
     Block,
     BookAdded,
     BookChanged,
     BookCheck,
     BookRemoved,
     Fill,
+    FundingSettled,
+    LedgerChanged,
+    LeverageChanged,
     MarketListed,
     OrderStatus,
     PricesUpdated,
+    Trigger,
 )
 
 
@@ -35,31 +56,49 @@ class Replay:
         self.orders: dict[int, list[RestingRow]] = {}
         self.trades: dict[int, list[TradeRow]] = {}
         self.opened: dict[int, OrderStatus] = {}
+        self.waiting: dict[int, OrderStatus] = {}
+        self.purses = Purses()
+        self.agents: dict[tuple[bytes, str], AgentRow] = {}
         self.checks = 0
 
     def apply(self, block: Block) -> None:
         for transition in block.transitions:
             match transition:
-                case MarketListed():
-                    self.rows_of[transition.market] = MarketRow(transition, 0, 0, 0, 0)
-                    self.orders[transition.market] = []
-                    self.trades[transition.market] = []
-                case PricesUpdated():
-                    for market, oracle_px, mark_px in transition.prices:
-                        self._set(market, oracle_px=oracle_px, mark_px=mark_px)
-                case Fill():
-                    self.trades[transition.market].append(
-                        TradeRow(block.height, block.time_ns, transition)
-                    )
-                    self._set(transition.market, trades_height=block.height)
-                case BookCheck():
-                    assert transition == self.check(transition.market)
-                    self.checks += 1
                 case OrderStatus() | BookAdded() | BookChanged() | BookRemoved():
                     self._order_event(transition, block.time_ns)
                     self._set(transition.market, orders_height=block.height)
+                case Fill():
+                    row = TradeRow(block.height, block.time_ns, transition)
+                    self.trades[transition.market].append(row)
+                    self._set(transition.market, trades_height=block.height)
+                    self.purses.fill(transition)
+                case BookCheck():
+                    assert transition == self.check(transition.market)
+                    self.checks += 1
+                case AccountCheck():
+                    marks = {market: row.mark_px for market, row in self.rows_of.items()}
+                    assert transition == self.purses.check(transition.user, marks)
+                    self.checks += 1
+                case FundingSettled() | LedgerChanged() | LeverageChanged():
+                    self.purses.apply(transition)
                 case _:
-                    pytest.fail(f"{transition} is none of what this chain writes")
+                    self._rare(transition)
+
+    def _rare(self, transition: object) -> None:
+        match transition:
+            case MarketListed():
+                self.rows_of[transition.market] = MarketRow(transition, 0, 0, 0, 0)
+                self.orders[transition.market] = []
+                self.trades[transition.market] = []
+            case PricesUpdated():
+                for market, oracle_px, mark_px in transition.prices:
+                    self._set(market, oracle_px=oracle_px, mark_px=mark_px)
+            case AgentApproved():
+                self.agents[transition.user, transition.name] = AgentRow(
+                    transition.user, transition.agent, transition.name, transition.valid_until
+                )
+            case _:
+                pytest.fail(f"{transition} is none of what this chain writes")
 
     def _set(self, market: int, **fields: int) -> None:
         row = self.rows_of[market]
@@ -73,8 +112,7 @@ class Replay:
         places = [i for i, row in enumerate(resting) if row.oid == event.oid]
         match event:
             case OrderStatus():
-                if event.status == "open":
-                    self.opened[event.oid] = event
+                self._status(event)
             case BookAdded():
                 assert not places
                 assert event.before_oid == 0
@@ -85,7 +123,7 @@ class Replay:
                     event.px,
                     event.market,
                 )
-                assert 0 < event.sz <= opened.orig_sz
+                assert 0 < event.sz <= (opened.orig_sz or event.sz)
                 row = RestingRow(
                     event.market,
                     event.oid,
@@ -113,12 +151,29 @@ class Replay:
             case BookRemoved():
                 del resting[places[0]]
 
+    def _status(self, event: OrderStatus) -> None:
+        waiting = event.trigger is not None and event.trigger.waiting
+        if event.status == "open" and waiting:
+            self.waiting[event.oid] = event
+        elif event.status == "open":
+            self.opened[event.oid] = event
+        elif waiting:
+            assert event.trigger is not None
+            del self.waiting[event.oid]
+            self.opened[event.oid] = msgspec.structs.replace(
+                event,
+                tif="Gtc",
+                trigger=Trigger(0, "Triggered", event.trigger.is_position_tpsl, waiting=False),
+                placed_ns=event.time_ns,
+            )
+
     def queue(self, market: int, side: int) -> list[RestingRow]:
         """Best price first; sorting keeps the order of arrival within a price."""
         orders = [row for row in self.orders[market] if row.side == side]
         return sorted(orders, key=lambda row: -row.px if side == BID else row.px)
 
     def rows(self) -> Iterator[Row]:
+        """Markets, their resting orders and their recent trades, as a snapshot has them."""
         for market, row in self.rows_of.items():
             yield row
             yield from self.queue(market, BID)
@@ -132,6 +187,113 @@ class Replay:
         return BookCheck(
             market, *best(bids), *best(asks), len(bids) + len(asks), *totals, queue_hash
         )
+
+    def agrees_with(self, rows: list[Row]) -> None:
+        """Asserts that a snapshot says what the log said so far."""
+        of_markets = [row for row in rows if isinstance(row, MarketRow | RestingRow | TradeRow)]
+        assert of_markets == list(self.rows())
+        waiting = {
+            row.status.oid: msgspec.structs.replace(row.status, time_ns=0)
+            for row in rows
+            if isinstance(row, TriggerRow) and not row.parent
+        }
+        assert waiting == {
+            oid: msgspec.structs.replace(status, time_ns=0) for oid, status in self.waiting.items()
+        }
+        agents = {(row.user, row.name): row for row in rows if isinstance(row, AgentRow)}
+        assert agents == self.agents
+        accounts = [row for row in rows if isinstance(row, AccountRow)]
+        assert {row.user: plain(row) for row in accounts} == {
+            row.user: plain(row) for row in self.purses.rows()
+        }
+
+
+class Purses:
+    """Every account, from fills, payments and ledger entries alone."""
+
+    def __init__(self) -> None:
+        self.balance: dict[bytes, int] = {}
+        self.sz: dict[tuple[bytes, int], int] = {}
+        self.cost: dict[tuple[bytes, int], int] = {}
+        self.margin: dict[tuple[bytes, int], int] = {}
+        self.leverage: dict[tuple[bytes, int], tuple[int, bool]] = {}
+
+    def fill(self, fill: Fill) -> None:
+        for leg, sign in ((fill.buyer, 1), (fill.seller, -1)):
+            assert leg is not None
+            key, moved = (leg.user, fill.market), sign * fill.sz
+            start = self.sz.get(key, 0)
+            assert leg.start_position == start
+            closed = min(fill.sz, abs(start)) if start * moved < 0 else 0
+            out = self.cost.get(key, 0) * closed // abs(start) if closed else 0
+            gain = closed * fill.px // SCALE - out
+            assert leg.closed_pnl == (gain if start > 0 else -gain)
+            opened = (fill.sz - closed) * fill.px // SCALE
+            self.sz[key] = start + moved
+            self.cost[key] = self.cost.get(key, 0) - out + opened
+            self.pay(leg.user, leg.closed_pnl - leg.fee)
+            if leg.fee:
+                self.pay(FEES, leg.fee)
+
+    def apply(self, transition: FundingSettled | LedgerChanged | LeverageChanged) -> None:
+        match transition:
+            case FundingSettled():
+                self.fund(transition)
+            case LedgerChanged():
+                self.pay(transition.user, transition.amount)
+            case LeverageChanged():
+                self.lever(transition)
+
+    def fund(self, settled: FundingSettled) -> None:
+        for user, position, amount in settled.payments:
+            assert self.sz[user, settled.market] == position
+            self.pay(user, amount)
+
+    def lever(self, changed: LeverageChanged) -> None:
+        key = (changed.user, changed.market)
+        self.pay(changed.user, self.margin.get(key, 0) - changed.isolated_margin)
+        self.margin[key] = changed.isolated_margin
+        self.leverage[key] = (changed.leverage, changed.is_cross)
+
+    def pay(self, user: bytes, amount: int) -> None:
+        self.balance[user] = self.balance.get(user, 0) + amount
+
+    def held(self, user: bytes) -> list[int]:
+        return sorted(market for (owner, market), sz in self.sz.items() if owner == user and sz)
+
+    def check(self, user: bytes, marks: dict[int, int]) -> AccountCheck:
+        value = self.balance.get(user, 0)
+        positions = []
+        for market in self.held(user):
+            sz, cost = self.sz[user, market], self.cost[user, market]
+            value += self.margin.get((user, market), 0) + sz * marks[market] // SCALE
+            value -= cost if sz > 0 else -cost
+            positions.append((market, sz))
+        return AccountCheck(user, value, tuple(positions))
+
+    def rows(self) -> Iterator[AccountRow]:
+        for user, balance in self.balance.items():
+            positions = tuple(
+                PositionRow(
+                    market,
+                    self.sz[user, market],
+                    self.cost[user, market],
+                    self.margin.get((user, market), 0),
+                )
+                for market in self.held(user)
+            )
+            leverages = tuple(
+                (market, *leverage)
+                for (owner, market), leverage in self.leverage.items()
+                if owner == user
+            )
+            yield AccountRow(user, balance, positions, leverages)
+
+
+def plain(row: AccountRow) -> tuple[Any, ...]:
+    """An account without the order of its markets."""
+    positions = {position.market: position for position in row.positions}
+    return row.balance, positions, sorted(row.leverages)
 
 
 def best(queue: list[RestingRow]) -> tuple[int, int, int]:
@@ -148,10 +310,22 @@ def crc(queue: list[RestingRow]) -> int:
 
 @pytest.mark.parametrize("seed", [1, 2026])
 def test_the_log_gives_what_snapshots_and_checks_say(seed: int) -> None:
-    chain, replay = Chain(DevnetConfig("unused", seed=seed)), Replay()
-    for height in range(1, 261):
-        replay.apply(decode_block(encode_block(chain.step(height))))
-        if height in (1, 2, 3, 7, 10, 50, 123, 260):
-            assert list(chain.snapshot_rows()) == list(replay.rows())
-    assert replay.checks > 100
+    config = DevnetConfig(
+        "unused",
+        seed=seed,
+        funding_ms=5_000,
+        prices_blocks=2,
+        moves=(Move("TOYOTA", 150, -20, 10), Move("SONY", 200, 25, 5)),
+    )
+    chain, replay = Chain(config), Replay()
+    for height in range(1, 301):
+        replay.apply(decode_block(encode_block(chain.step())))
+        if height in (1, 2, 3, 7, 10, 50, 123, 170, 260, 300):
+            replay.agrees_with(list(snapshot_rows(chain)))
+    assert replay.checks > 200
     assert all(len(trades) > RECENT_TRADES for trades in replay.trades.values())
+    assert chain.exchange.total() == sum(replay.purses.balance.values()) + sum(
+        replay.purses.margin.values()
+    ) - sum(
+        cost if replay.purses.sz[key] > 0 else -cost for key, cost in replay.purses.cost.items()
+    )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
+from sidecar.devnet.rows import snapshot_rows
 from sidecar.node.log import decode_block, encode_block
 from sidecar.node.snapshot import Row
 from sidecar.node.transitions import ASK, BID, Block, BookCheck
@@ -24,8 +25,8 @@ def run_chain(seed: int, actions: int, blocks: int) -> tuple[list[Block], list[l
     chain = Chain(DevnetConfig(path="unused", seed=seed, actions_per_block=actions))
     made, snapshots = [], []
     for _ in range(blocks):
-        made.append(decode_block(encode_block(chain.step(0))))
-        snapshots.append(list(chain.snapshot_rows()))
+        made.append(decode_block(encode_block(chain.step())))
+        snapshots.append(list(snapshot_rows(chain)))
     return made, snapshots
 
 
@@ -106,7 +107,7 @@ def test_the_highest_rate_is_applied_too() -> None:
     chain, state = Chain(DevnetConfig(path="unused", burst=True)), ChainState()
     transitions = 0
     for _ in range(12):
-        block = chain.step(0)
+        block = chain.step()
         state.apply(block)
         transitions += len(block.transitions)
     assert transitions > 10_000

@@ -1,0 +1,272 @@
+"""Placing orders: alone, as take profit and stop of another, or of a position; and modifying them.
+
+grouping        orders
+na              each for itself
+normalTpsl      the first is the parent; the others wait for its fill, each gives way to the
+                other
+positionTpsl    take profit and stop of the whole position, whatever it is when they trigger
+"""
+
+import msgspec
+
+from sidecar.devnet.actions import (
+    NORMAL_TPSL,
+    POSITION_TPSL,
+    Attached,
+    Filled,
+    Modify,
+    Outcome,
+    Place,
+    PlaceGroup,
+    Rested,
+)
+from sidecar.devnet.clearing import Clearing
+from sidecar.devnet.entry import Entry, triggers_above
+from sidecar.devnet.matching import Execution, Matching
+from sidecar.devnet.orders import GTC, IOC, MARKET, Waiting
+from sidecar.devnet.refusals import REFUSED, ActionRefused, Refusal, Refused
+from sidecar.devnet.tape import Tape
+from sidecar.fixed import to_text
+from sidecar.node.transitions import OrderStatus, Trigger
+
+
+class Placing:
+    """Turns what is asked for into orders."""
+
+    def __init__(self, tape: Tape, clearing: Clearing, matching: Matching, entry: Entry) -> None:
+        self._tape = tape
+        self._clearing = clearing
+        self._matching = matching
+        self._entry = entry
+
+    def place(self, place: Place) -> Outcome:
+        """Places an order by itself."""
+        oid = self._matching.next_oid()
+        refused = self._entry.refusal(place)
+        if refused is not None:
+            return self._refuse(oid, place, refused)
+        return self._open(oid, place)
+
+    def place_group(self, group: PlaceGroup) -> list[Outcome]:
+        """Places orders that belong together. Raises `ActionRefused` where they can't."""
+        if group.grouping == NORMAL_TPSL:
+            return self._place_bracket(group.orders)
+        if group.grouping == POSITION_TPSL:
+            return self._place_position_tpsl(group.orders)
+        return [self.place(order) for order in group.orders]
+
+    def modify(self, modify: Modify) -> Outcome:
+        """Replaces an order. Where the new one is refused, the old one stays as it is."""
+        place, matching = modify.place, self._matching
+        if isinstance(modify.order, int):
+            order = matching.find(modify.user, place.market, modify.order)
+        else:
+            order = matching.find_cloid(modify.user, modify.order)
+        if order is None or order.opened.market != place.market:
+            return REFUSED[Refusal.NOT_MODIFIABLE]
+        child = isinstance(order, Waiting) and not order.active
+        refused = self._entry.refusal(place, child=child)
+        if child and refused is None and (place.trigger is None or not place.reduce_only):
+            refused = REFUSED[Refusal.TRIGGER_PX]
+        oid = matching.next_oid()
+        if refused is not None:
+            return self._refuse(oid, place, refused)
+        matching.links.replace(order.opened.oid, oid)
+        matching.cancel(order, "canceled")
+        if isinstance(order, Waiting) and place.trigger is not None:
+            trigger = order.opened.trigger
+            assert trigger is not None
+            position = trigger.is_position_tpsl
+            self._wait(oid, place, parent=order.parent, position_tpsl=position)
+            return Rested(oid, place.cloid)
+        for child_oid in matching.links.children.get(oid, ()):
+            matching.triggers[place.market].orders[child_oid].parent = oid
+        return self._open(oid, place)
+
+    def wake(self, order: Waiting) -> None:
+        """The mark price reached a waiting order: it trades as a market order, or as a limit."""
+        self._matching.wake(order)
+        opened = order.opened
+        position = abs(self._clearing.position(opened.user, opened.market))
+        sz = opened.sz or position
+        place = Place(
+            opened.user,
+            opened.market,
+            opened.side,
+            opened.limit_px,
+            sz,
+            MARKET if order.is_market else GTC,
+            opened.cloid,
+            opened.reduce_only,
+        )
+        live = woken(opened, place.tif, self._tape.time_ns)
+        refused = self._entry.executable(place, woken=True)
+        if refused is not None:
+            self._matching.end_woken(live, refused.refusal.status)
+            return
+        self._matching.execute(live, self._entry.reducible(place) if place.reduce_only else sz)
+
+    def _open(self, oid: int, place: Place) -> Outcome:
+        if place.trigger is not None:
+            self._wait(oid, place)
+            return Rested(oid, place.cloid)
+        opened = self._status(oid, place, "open", "Market" if place.tif == MARKET else "Limit")
+        self._tape.out.append(opened)
+        sz = self._entry.reducible(place) if place.reduce_only else place.sz
+        return self._outcome(opened, self._matching.execute(opened, sz))
+
+    def _place_bracket(self, orders: tuple[Place, ...]) -> list[Outcome]:
+        parent, children = orders[0], orders[1:]
+        if parent.trigger is not None or not 0 < len(children) <= 2:
+            raise ActionRefused("normalTpsl takes an order, then its take profit, its stop or both")
+        for child in children:
+            if not _fits(child, parent.market, 1 - parent.side):
+                raise ActionRefused(
+                    "take profit and stop are reduce-only trigger orders of the parent's market, "
+                    "on the other side"
+                )
+        refused = self._entry.refusal(parent)
+        oid = self._matching.next_oid()
+        if refused is not None:
+            return [self._refuse(oid, parent, refused), *[refused] * len(children)]
+        refusals = [self._entry.refusal(child, child=True) for child in children]
+        oids = [self._matching.next_oid() for _ in children]
+        for child, child_oid, reason in zip(children, oids, refusals, strict=True):
+            if reason is None:
+                self._wait(child_oid, child, parent=oid)
+            else:
+                self._refuse(child_oid, child, reason)
+        waiting = tuple(
+            child for child, reason in zip(oids, refusals, strict=True) if reason is None
+        )
+        if waiting:
+            self._matching.links.bracket(oid, waiting)
+        outcome = self._open(oid, parent)
+        still = outcome.__class__ is Rested
+        return [
+            outcome,
+            *(
+                Attached(child, for_fill=still) if reason is None else reason
+                for child, reason in zip(oids, refusals, strict=True)
+            ),
+        ]
+
+    def _place_position_tpsl(self, orders: tuple[Place, ...]) -> list[Outcome]:
+        if not 0 < len(orders) <= 2:
+            raise ActionRefused("positionTpsl takes a take profit, a stop or both")
+        for order in orders:
+            if not _fits(order, orders[0].market, orders[0].side):
+                raise ActionRefused(
+                    "take profit and stop of a position are reduce-only trigger orders of one "
+                    "market and side"
+                )
+        outcomes: list[Outcome] = []
+        waiting = []
+        for order in orders:
+            oid = self._matching.next_oid()
+            refused = self._entry.refusal(order)
+            if refused is not None:
+                outcomes.append(self._refuse(oid, order, refused))
+                continue
+            self._wait(oid, order, position_tpsl=True)
+            waiting.append(oid)
+            outcomes.append(Attached(oid, for_fill=False))
+        self._matching.links.pair(tuple(waiting))
+        return outcomes
+
+    def _wait(
+        self, oid: int, place: Place, *, parent: int = 0, position_tpsl: bool = False
+    ) -> None:
+        spec = place.trigger
+        assert spec is not None
+        above = triggers_above(place)
+        condition = f"Price {'above' if above else 'below'} {to_text(spec.px).removesuffix('.0')}"
+        kind = "Take Profit" if spec.tpsl == "tp" else "Stop"
+        opened = self._status(
+            oid,
+            place,
+            "open",
+            f"{kind} {'Market' if spec.is_market else 'Limit'}",
+            trigger=Trigger(spec.px, condition, position_tpsl),
+            sz=0 if position_tpsl else place.sz,
+        )
+        self._matching.wait(Waiting(opened, above, spec.is_market, not parent, parent))
+
+    def _refuse(self, oid: int, place: Place, refused: Refused) -> Refused:
+        kind = "Market" if place.tif == MARKET else "Limit"
+        status = self._status(oid, place, refused.refusal.status, kind, tx_hash=None)
+        self._tape.out.append(status)
+        return refused
+
+    def _status(
+        self,
+        oid: int,
+        place: Place,
+        status: str,
+        order_type: str,
+        *,
+        trigger: Trigger | None = None,
+        sz: int | None = None,
+        tx_hash: bytes | None = b"",
+    ) -> OrderStatus:
+        """The first status of an order. Like Hyperliquid's, only "open" has a hash."""
+        size = place.sz if sz is None else sz
+        now = self._tape.time_ns
+        return OrderStatus(
+            oid,
+            place.user,
+            place.market,
+            place.side,
+            place.px,
+            size,
+            size,
+            None if place.trigger is not None else place.tif,
+            place.reduce_only,
+            trigger,
+            place.cloid,
+            status,
+            now,
+            now,
+            order_type,
+            self._tape.hash if tx_hash is not None else None,
+        )
+
+    @staticmethod
+    def _outcome(opened: OrderStatus, done: Execution) -> Outcome:
+        if done.rests:
+            return Rested(opened.oid, opened.cloid)
+        if done.sz:
+            return Filled(opened.oid, opened.cloid, done.sz, done.notional)
+        market_order = opened.tif == MARKET
+        return REFUSED[
+            Refusal.NO_LIQUIDITY
+            if market_order
+            else Refusal.IMMEDIATE
+            if opened.tif == IOC
+            else Refusal.MARGIN
+        ]
+
+
+def woken(opened: OrderStatus, tif: str, time_ns: int) -> OrderStatus:
+    """What a waiting order is from its trigger on: placed anew, under its old id."""
+    trigger = opened.trigger
+    assert trigger is not None
+    return msgspec.structs.replace(
+        opened,
+        tif=tif,
+        trigger=Trigger(0, "Triggered", trigger.is_position_tpsl, waiting=False),
+        status="triggered",
+        time_ns=time_ns,
+        placed_ns=time_ns,
+        hash=None,
+    )
+
+
+def _fits(order: Place, market: int, side: int) -> bool:
+    """Whether an order can be take profit or stop on that market and side."""
+    return (
+        order.trigger is not None
+        and order.reduce_only
+        and order.market == market
+        and order.side == side
+    )
