@@ -10,7 +10,7 @@ import argparse
 import anyio
 
 from sidecar.devnet.config import DevnetConfig
-from sidecar.devnet.prices import Move
+from sidecar.devnet.execution.prices import Move
 from sidecar.devnet.producer import produce
 from sidecar.telemetry.logs import LEVELS, configure_logs
 

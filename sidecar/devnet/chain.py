@@ -12,20 +12,20 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sidecar.devnet.actions import Deposit
-from sidecar.devnet.agents import Nonces
-from sidecar.devnet.checks import account_check, book_check
-from sidecar.devnet.clearing import VAULT
 from sidecar.devnet.config import DevnetConfig
-from sidecar.devnet.exchange import Exchange
-from sidecar.devnet.funding import Funding
-from sidecar.devnet.liquidation import Liquidations
-from sidecar.devnet.markets import floor_grid
-from sidecar.devnet.marks import Average, Mark
+from sidecar.devnet.execution.actions import Deposit
+from sidecar.devnet.execution.agents import Nonces
+from sidecar.devnet.execution.checks import account_check, book_check
+from sidecar.devnet.execution.clearing import VAULT
+from sidecar.devnet.execution.exchange import Exchange
+from sidecar.devnet.execution.funding import Funding
+from sidecar.devnet.execution.liquidation import Liquidations
+from sidecar.devnet.execution.markets import floor_grid
+from sidecar.devnet.execution.marks import Average, Mark
+from sidecar.devnet.execution.prices import Oracle
+from sidecar.devnet.execution.refusals import ActionRefused
 from sidecar.devnet.mempool import Result, Submitted, execute
-from sidecar.devnet.prices import Oracle
-from sidecar.devnet.refusals import ActionRefused
-from sidecar.devnet.traders import Traders
+from sidecar.devnet.traders.crowd import Traders
 from sidecar.fixed import SCALE
 from sidecar.limits import RECENT_TRADES
 from sidecar.node.snapshot import TradeRow

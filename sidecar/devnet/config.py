@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from sidecar.devnet.markets import MARKETS, Market
-from sidecar.devnet.prices import Move
+from sidecar.devnet.execution.markets import MARKETS, Market
+from sidecar.devnet.execution.prices import Move
 from sidecar.errors import ConfigInvalid
 from sidecar.limits import SEGMENT_BLOCKS
 

@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 
 from sidecar.api.orders.signing import SignedAction, decode_signed, is_user_signed, recover_signer
-from sidecar.devnet.actions import Outcome
-from sidecar.devnet.agents import Nonces
-from sidecar.devnet.answers import answer
-from sidecar.devnet.exchange import Exchange
-from sidecar.devnet.markets import Market
-from sidecar.devnet.refusals import ActionRefused
-from sidecar.devnet.wire import Order, read_action
+from sidecar.devnet.execution.actions import Outcome
+from sidecar.devnet.execution.agents import Nonces
+from sidecar.devnet.execution.exchange import Exchange
+from sidecar.devnet.execution.markets import Market
+from sidecar.devnet.execution.refusals import ActionRefused
+from sidecar.devnet.wire.answers import answer
+from sidecar.devnet.wire.reading import Order, read_action
 from sidecar.errors import PeerError
 from sidecar.limits import DEVNET_MEMPOOL_ACTIONS_MAX
 

@@ -21,8 +21,8 @@ from anyio.from_thread import BlockingPortal
 
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
-from sidecar.devnet.hyperliquid_files import HyperliquidFiles
-from sidecar.devnet.info_server import InfoServer
+from sidecar.devnet.hyperliquid.files import HyperliquidFiles
+from sidecar.devnet.hyperliquid.info_server import InfoServer
 from sidecar.devnet.inputs import Inputs, InputsLog
 from sidecar.devnet.mempool import Mempool
 from sidecar.devnet.recipe import Recipe, read_recipe, write_recipe

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from sidecar.devnet.config import DevnetConfig
-from sidecar.devnet.prices import Move
+from sidecar.devnet.execution.prices import Move
 from sidecar.errors import ConfigInvalid, LogUnwritable
 from sidecar.node.ipc import replace_file
 

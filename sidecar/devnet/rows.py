@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from sidecar.devnet.accounts import Account
 from sidecar.devnet.chain import Chain
+from sidecar.devnet.execution.accounts import Account
 from sidecar.devnet.saved import save
 from sidecar.node.snapshot import FORMAT as SNAPSHOT_FORMAT
 from sidecar.node.snapshot import (

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from sidecar.devnet.accounts import Account
-from sidecar.devnet.agents import Agent
 from sidecar.devnet.chain import Chain, Tally
-from sidecar.devnet.funding import Premium
-from sidecar.devnet.marks import Mark
-from sidecar.devnet.orders import Resting, Waiting
-from sidecar.devnet.prices import Walk
+from sidecar.devnet.execution.accounts import Account
+from sidecar.devnet.execution.agents import Agent
+from sidecar.devnet.execution.funding import Premium
+from sidecar.devnet.execution.marks import Mark
+from sidecar.devnet.execution.orders import Resting, Waiting
+from sidecar.devnet.execution.prices import Walk
 
 _RandomState = tuple[int, tuple[int, ...], float | None]
 

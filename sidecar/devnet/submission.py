@@ -82,11 +82,13 @@ class _Connection:
         self._staged = bytearray()
         self._staged_some = anyio.Event()
         self._reading = True
+        self._end: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
         """Reads and answers until the client ends it, or has to be ended."""
         try:
             async with anyio.create_task_group() as tasks:
+                self._end = tasks.cancel_scope.cancel
                 tasks.start_soon(self._write)
                 await self._read()
                 self._reading = False
@@ -131,13 +133,15 @@ class _Connection:
         self._in_flight.discard(number)
         self._staged += encode_answer(Answer(number, ok, height, response))
         self._staged_some.set()
+        if len(self._staged) > SUBMISSION_ANSWERS_BYTES_MAX:
+            _log.warning("submission connection ended", reason="it does not read its answers")
+            self._staged.clear()
+            self._end()
 
     async def _write(self) -> None:
         while self._reading or self._in_flight or self._staged:
             await self._staged_some.wait()
             self._staged_some = anyio.Event()
-            if len(self._staged) > SUBMISSION_ANSWERS_BYTES_MAX:
-                raise SubmissionInvalid("the client does not read its answers")
             data, self._staged = bytes(self._staged), bytearray()
             if data:
                 await self._stream.send(data)

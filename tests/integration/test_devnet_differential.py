@@ -13,8 +13,8 @@ import pytest
 
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
-from sidecar.devnet.hyperliquid_files import HyperliquidFiles
-from sidecar.devnet.prices import Move
+from sidecar.devnet.execution.prices import Move
+from sidecar.devnet.hyperliquid.files import HyperliquidFiles
 from sidecar.node.hyperliquid import HyperliquidReader
 from sidecar.node.log import decode_block, encode_block
 from sidecar.node.transitions import ASK, BID, BookCheck, Fill

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.devnet.accounts import Account, Position
-from sidecar.devnet.clearing import FEES, NO_FEE, TAKER_FEE, Clearing
-from sidecar.devnet.markets import Market
-from sidecar.devnet.tape import Tape
+from sidecar.devnet.execution.accounts import Account, Position
+from sidecar.devnet.execution.clearing import FEES, NO_FEE, TAKER_FEE, Clearing
+from sidecar.devnet.execution.markets import Market
+from sidecar.devnet.execution.tape import Tape
 from sidecar.fixed import SCALE, parse
 
 ANN, BEN = b"a" * 20, b"b" * 20

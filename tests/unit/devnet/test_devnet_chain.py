@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sidecar.devnet.chain import CHECK_BLOCKS, GENESIS_NS, Chain
 from sidecar.devnet.config import DevnetConfig
-from sidecar.devnet.prices import Move
+from sidecar.devnet.execution.prices import Move
 from sidecar.devnet.rows import snapshot_header, snapshot_rows
 from sidecar.devnet.saved import restore, save
 from sidecar.errors import ConfigInvalid

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from sidecar.devnet import checks
-from sidecar.devnet.book import Book
-from sidecar.devnet.checks import QueuedOrder, book_check, queue_hash
-from sidecar.devnet.orders import Resting
+from sidecar.devnet.execution import checks
+from sidecar.devnet.execution.book import Book
+from sidecar.devnet.execution.checks import QueuedOrder, book_check, queue_hash
+from sidecar.devnet.execution.orders import Resting
 from sidecar.node.transitions import ASK, BID, BookCheck, OrderStatus
 
 A = (1, 100000000, 200000000)

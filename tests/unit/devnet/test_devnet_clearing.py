@@ -4,7 +4,7 @@ from typing import TypeVar
 
 import pytest
 
-from sidecar.devnet.actions import (
+from sidecar.devnet.execution.actions import (
     DONE,
     Action,
     Deposit,
@@ -17,11 +17,19 @@ from sidecar.devnet.actions import (
     UpdateLeverage,
     Withdraw,
 )
-from sidecar.devnet.clearing import FEES, MAKER_FEE, NO_FEE, TAKER_FEE, VAULT, direction_of, fee_of
-from sidecar.devnet.exchange import BALANCE_MAX, Exchange
-from sidecar.devnet.markets import Market
-from sidecar.devnet.orders import GTC, IOC
-from sidecar.devnet.refusals import ActionRefused
+from sidecar.devnet.execution.clearing import (
+    FEES,
+    MAKER_FEE,
+    NO_FEE,
+    TAKER_FEE,
+    VAULT,
+    direction_of,
+    fee_of,
+)
+from sidecar.devnet.execution.exchange import BALANCE_MAX, Exchange
+from sidecar.devnet.execution.markets import Market
+from sidecar.devnet.execution.orders import GTC, IOC
+from sidecar.devnet.execution.refusals import ActionRefused
 from sidecar.fixed import SCALE, parse, to_text
 from sidecar.node.transitions import ASK, BID, Fill, LedgerChanged, LeverageChanged
 

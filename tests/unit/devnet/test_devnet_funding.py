@@ -5,10 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_devnet_clearing import AAA, ANN, BEN, CAT, DAN, EVE, Desk
 
-from sidecar.devnet.book import Book
-from sidecar.devnet.clearing import VAULT
-from sidecar.devnet.funding import IMPACT_NOTIONAL, SAMPLES, Funding, funding_rate, impact_px
-from sidecar.devnet.orders import Resting
+from sidecar.devnet.execution.book import Book
+from sidecar.devnet.execution.clearing import VAULT
+from sidecar.devnet.execution.funding import (
+    IMPACT_NOTIONAL,
+    SAMPLES,
+    Funding,
+    funding_rate,
+    impact_px,
+)
+from sidecar.devnet.execution.orders import Resting
 from sidecar.fixed import SCALE, parse
 from sidecar.node.transitions import ASK, BID, FundingSettled, LedgerChanged, LeverageChanged
 from sidecar.node.transitions import OrderStatus as Status

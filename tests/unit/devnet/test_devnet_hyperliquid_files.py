@@ -16,7 +16,7 @@ import pytest
 from blocks import ALICE, BOB, PX, SONY, TOYOTA, ask, bid, block, fill, opened
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
-from sidecar.devnet.hyperliquid_files import DIFFS, FILLS, MISC, STATUSES, STREAMS, HyperliquidFiles
+from sidecar.devnet.hyperliquid.files import DIFFS, FILLS, MISC, STATUSES, STREAMS, HyperliquidFiles
 from sidecar.devnet.rows import snapshot_rows
 from sidecar.errors import LogUnwritable
 from sidecar.node.hyperliquid import HyperliquidReader, HyperliquidSnapshot

@@ -15,11 +15,11 @@ import msgspec
 import pytest
 
 from blocks import ALICE, BOB, PX, SONY, TOYOTA, opened
-from sidecar.devnet import info_server
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
-from sidecar.devnet.hyperliquid_snapshot import l4_snapshot
-from sidecar.devnet.info_server import InfoServer
+from sidecar.devnet.hyperliquid import info_server
+from sidecar.devnet.hyperliquid.info_server import InfoServer
+from sidecar.devnet.hyperliquid.snapshot import l4_snapshot
 from sidecar.devnet.rows import snapshot_header, snapshot_rows
 from sidecar.errors import ConfigInvalid
 from sidecar.limits import REQUEST_BODY_BYTES_MAX

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_devnet_clearing import AAA, ANN, BEN, CAT, DAN, EVE, Desk
 
-from sidecar.devnet.actions import Deposit, Place, UpdateLeverage
-from sidecar.devnet.clearing import FEES, VAULT
-from sidecar.devnet.liquidation import Liquidations
-from sidecar.devnet.refusals import ActionRefused
+from sidecar.devnet.execution.actions import Deposit, Place, UpdateLeverage
+from sidecar.devnet.execution.clearing import FEES, VAULT
+from sidecar.devnet.execution.liquidation import Liquidations
+from sidecar.devnet.execution.refusals import ActionRefused
 from sidecar.fixed import SCALE, parse, to_text
 from sidecar.node.transitions import (
     ASK,

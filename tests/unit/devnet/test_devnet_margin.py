@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.devnet.margin import initial_margin, maintenance_margin
-from sidecar.devnet.markets import MARKETS, Market
+from sidecar.devnet.execution.margin import initial_margin, maintenance_margin
+from sidecar.devnet.execution.markets import MARKETS, Market
 from sidecar.fixed import SCALE, parse
 
 # Rates 1/100, 1/40 and 1/20; deductions 0, 1000 * (1/40 - 1/100) = 15 and

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.devnet.markets import MARKETS, Market, floor_px, validate_px, validate_sz
-from sidecar.devnet.refusals import Refusal
+from sidecar.devnet.execution.markets import MARKETS, Market, floor_px, validate_px, validate_sz
+from sidecar.devnet.execution.refusals import Refusal
 from sidecar.fixed import parse, to_text
 from sidecar.node.transitions import MarketListed
 

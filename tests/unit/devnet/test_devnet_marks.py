@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.devnet.marks import Average, Mark, decay, median
+from sidecar.devnet.execution.marks import Average, Mark, decay, median
 from sidecar.fixed import SCALE
 
 SECOND = 10**9

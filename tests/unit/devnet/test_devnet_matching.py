@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_devnet_replay import Replay
 
-from sidecar.devnet.markets import MARKETS
-from sidecar.devnet.matching import Exchange
-from sidecar.devnet.orders import ALO, GTC, IOC, MARKET, Action, Cancel, Place
-from sidecar.devnet.refusals import Refusal
+from sidecar.devnet.execution.markets import MARKETS
+from sidecar.devnet.execution.matching import Exchange
+from sidecar.devnet.execution.orders import ALO, GTC, IOC, MARKET, Action, Cancel, Place
+from sidecar.devnet.execution.refusals import Refusal
 from sidecar.fixed import parse
 from sidecar.node.transitions import (
     ASK,

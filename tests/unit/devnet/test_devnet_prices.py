@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.devnet.markets import MARKETS
-from sidecar.devnet.prices import Move, Oracle
+from sidecar.devnet.execution.markets import MARKETS
+from sidecar.devnet.execution.prices import Move, Oracle
 from sidecar.errors import ConfigInvalid
 
 TOYOTA, SONY = MARKETS[:2]

@@ -17,8 +17,8 @@ from test_devnet_replay import Replay
 from sidecar.devnet import producer as producer_module
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
+from sidecar.devnet.execution.prices import Move
 from sidecar.devnet.inputs import InputsLog
-from sidecar.devnet.prices import Move
 from sidecar.devnet.producer import produce
 from sidecar.devnet.recipe import read_recipe, write_recipe
 from sidecar.errors import ConfigInvalid, LogUnwritable
@@ -157,8 +157,9 @@ async def test_signed_actions_are_executed_again(tmp_path: Path) -> None:
             nonce = time.time_ns() // 1_000_000
             order = {"a": 3, "b": True, "p": "120", "s": "50", "r": False}
             order["t"] = {"limit": {"tif": "Gtc"}}
-            place = {"type": "order", "orders": [order], "grouping": "na"}
-            for number, action in enumerate(({"type": "faucet", "amount": "1000000"}, place)):
+            place: dict[str, Any] = {"type": "order", "orders": [order], "grouping": "na"}
+            faucet: dict[str, Any] = {"type": "faucet", "amount": "1000000"}
+            for number, action in enumerate((faucet, place)):
                 answers.append(await post(action, nonce + number))
             tasks.cancel_scope.cancel()
         return answers
@@ -217,7 +218,7 @@ async def test_other_code_needs_a_fresh_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await produce(config(tmp_path, blocks=12))
-    monkeypatch.setattr("sidecar.devnet.traders._TAKER_TURNS", 0.1)
+    monkeypatch.setattr("sidecar.devnet.traders.crowd._TAKER_TURNS", 0.1)
     with pytest.raises(LogUnwritable, match=r"made by other code.*height 12"):
         await produce(config(tmp_path))
 

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from sidecar.devnet.chain import Chain
-from sidecar.devnet.clearing import FEES
 from sidecar.devnet.config import DevnetConfig
-from sidecar.devnet.prices import Move
+from sidecar.devnet.execution.clearing import FEES
+from sidecar.devnet.execution.prices import Move
 from sidecar.devnet.rows import snapshot_rows
 from sidecar.fixed import SCALE
 from sidecar.limits import RECENT_TRADES

@@ -3,17 +3,17 @@
 from collections import Counter
 from random import Random
 
-from sidecar.devnet.actions import Place
-from sidecar.devnet.book import Book
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
-from sidecar.devnet.exchange import Exchange
-from sidecar.devnet.makers import QUOTES, Maker, address
-from sidecar.devnet.markets import MARKETS, validate_px, validate_sz
-from sidecar.devnet.orders import ALO
-from sidecar.devnet.prices import Oracle
-from sidecar.devnet.takers import Taker
-from sidecar.devnet.traders import Traders
+from sidecar.devnet.execution.actions import Place
+from sidecar.devnet.execution.book import Book
+from sidecar.devnet.execution.exchange import Exchange
+from sidecar.devnet.execution.markets import MARKETS, validate_px, validate_sz
+from sidecar.devnet.execution.orders import ALO
+from sidecar.devnet.execution.prices import Oracle
+from sidecar.devnet.traders.crowd import Traders
+from sidecar.devnet.traders.makers import QUOTES, Maker, address
+from sidecar.devnet.traders.takers import Taker
 from sidecar.node.transitions import (
     ASK,
     BID,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
-from sidecar.devnet.markets import MARKETS
+from sidecar.devnet.execution.markets import MARKETS
 from sidecar.devnet.mempool import Mempool, admit
 from sidecar.errors import PeerError
 from sidecar.fixed import SCALE
@@ -121,7 +121,8 @@ def desk() -> Desk:
 
 @pytest.fixture
 def wallet() -> LocalAccount:
-    return Account.from_key("0x" + "11" * 32)
+    account: LocalAccount = Account.from_key("0x" + "11" * 32)
+    return account
 
 
 @pytest.fixture

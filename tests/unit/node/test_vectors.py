@@ -12,7 +12,18 @@ from sidecar.node.log import FORMAT as LOG_FORMAT
 from sidecar.node.log import SegmentHeader, decode_block, encode_block
 from sidecar.node.records import HEAD_BYTES, crc32c, frame, unpack_head
 from sidecar.node.snapshot import FORMAT as SNAPSHOT_FORMAT
-from sidecar.node.snapshot import MarketRow, RestingRow, SnapshotHeader, TradeRow
+from sidecar.node.snapshot import (
+    AccountRow,
+    AgentRow,
+    MarketRow,
+    NodeRow,
+    PositionRow,
+    RestingRow,
+    SnapshotHeader,
+    TradeRow,
+    TriggerRow,
+)
+from sidecar.node.submission import Answer, Request
 from sidecar.node.transitions import Block, Fill, MarketListed
 
 PATH = Path(__file__).resolve().parents[2] / "vectors" / "node-log.json"
@@ -31,6 +42,15 @@ def expected() -> dict[str, str]:
         "snapshot market row": msgspec.msgpack.encode(MarketRow(listing, 1, 2, 3, None)),
         "snapshot resting row": msgspec.msgpack.encode(RestingRow(1, 5, USER, 0, 10, 9, 7, STATUS)),
         "snapshot trade row": msgspec.msgpack.encode(TradeRow(8, 50, fill)),
+        "snapshot waiting row": msgspec.msgpack.encode(TriggerRow(STATUS, 4)),
+        "snapshot account row": msgspec.msgpack.encode(
+            AccountRow(USER, 100, (PositionRow(1, -5, 50, 7),), ((1, 20, False),))
+        ),
+        "snapshot agent row": msgspec.msgpack.encode(AgentRow(USER, USER, "desk", 9)),
+        "snapshot node row": msgspec.msgpack.encode(NodeRow("test", b"state")),
+        "submission request": msgspec.msgpack.encode(Request(7, 42, b'{"action":{}}')),
+        "submission answer": msgspec.msgpack.encode(Answer(7, True, 9, {"type": "default"})),
+        "submission refusal": msgspec.msgpack.encode(Answer(8, False, 0, "why")),
     }
     for kind in EVERY_KIND:
         payloads[f"block of one {type(kind).__name__}"] = encode_block(Block(1, 2, 3, [kind]))

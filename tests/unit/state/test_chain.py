@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from sidecar.devnet.checks import queue_hash
+from sidecar.devnet.execution.checks import queue_hash
 from sidecar.errors import StateMismatch
 from sidecar.node.snapshot import MarketRow, RestingRow, TradeRow
 from sidecar.node.transitions import (

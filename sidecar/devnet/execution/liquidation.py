@@ -23,12 +23,12 @@ from typing import Any
 
 import msgspec
 
-from sidecar.devnet.accounts import Account, Position
-from sidecar.devnet.clearing import FEES, NO_FEE, TAKER_FEE, VAULT
-from sidecar.devnet.exchange import Exchange
-from sidecar.devnet.margin import maintenance_margin
-from sidecar.devnet.markets import NUMBER_MAX, Market, ceil_px, floor_px
-from sidecar.devnet.orders import LIQUIDATION
+from sidecar.devnet.execution.accounts import Account, Position
+from sidecar.devnet.execution.clearing import FEES, NO_FEE, TAKER_FEE, VAULT
+from sidecar.devnet.execution.exchange import Exchange
+from sidecar.devnet.execution.margin import maintenance_margin
+from sidecar.devnet.execution.markets import NUMBER_MAX, Market, ceil_px, floor_px
+from sidecar.devnet.execution.orders import LIQUIDATION
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import ASK, BID, Liquidation, OrderStatus
 

@@ -10,7 +10,7 @@ from random import Random
 
 import msgspec
 
-from sidecar.devnet.markets import Market
+from sidecar.devnet.execution.markets import Market
 from sidecar.errors import ConfigInvalid
 
 _PPM = 1_000_000

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from sidecar.devnet.markets import NUMBER_MAX
+from sidecar.devnet.execution.markets import NUMBER_MAX
 from sidecar.limits import DEVNET_BATCH_MAX
 
 NTLI_UNIT = 100  # updateIsolatedMargin counts in 1e-6

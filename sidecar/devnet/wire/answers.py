@@ -5,8 +5,8 @@
 
 from typing import Any
 
-from sidecar.devnet.actions import Attached, Done, Filled, Outcome, Rested
-from sidecar.devnet.refusals import Refused
+from sidecar.devnet.execution.actions import Attached, Done, Filled, Outcome, Rested
+from sidecar.devnet.execution.refusals import Refused
 from sidecar.fixed import SCALE, to_text
 
 

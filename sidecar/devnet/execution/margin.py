@@ -11,7 +11,7 @@ Both are rounded up. (https://hyperliquid.gitbook.io/hyperliquid-docs/trading/ma
 from functools import lru_cache
 from math import lcm
 
-from sidecar.devnet.markets import Market
+from sidecar.devnet.execution.markets import Market
 
 
 def initial_margin(notional: int, leverage: int) -> int:

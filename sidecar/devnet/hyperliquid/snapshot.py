@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from sidecar.devnet.hyperliquid_rows import WireOrder, address_text, wire_order
+from sidecar.devnet.hyperliquid.rows import WireOrder, address_text, wire_order
 from sidecar.node.snapshot import MarketRow, RestingRow, Row, SnapshotHeader, TriggerRow
 from sidecar.node.transitions import OrderStatus
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.devnet.hyperliquid_snapshot import l4_snapshot
+from sidecar.devnet.hyperliquid.snapshot import l4_snapshot
 from sidecar.errors import ConfigInvalid
 from sidecar.limits import REQUEST_BODY_BYTES_MAX, REQUEST_HEAD_TIMEOUT_S
 from sidecar.node.snapshot import Row, SnapshotHeader

@@ -17,10 +17,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from sidecar.devnet.clearing import VAULT, Clearing
-from sidecar.devnet.matching import Matching
-from sidecar.devnet.orders import Resting
-from sidecar.devnet.tape import Tape
+from sidecar.devnet.execution.clearing import VAULT, Clearing
+from sidecar.devnet.execution.matching import Matching
+from sidecar.devnet.execution.orders import Resting
+from sidecar.devnet.execution.tape import Tape
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import ASK, BID, FundingSettled
 

@@ -10,7 +10,7 @@ from bisect import bisect_right
 
 import msgspec
 
-from sidecar.devnet.refusals import Refusal
+from sidecar.devnet.execution.refusals import Refusal
 from sidecar.fixed import DECIMALS, SCALE
 from sidecar.node.transitions import MarketListed
 

@@ -9,10 +9,10 @@ said (`LeverageChanged`), so that a reader of the log needs no rule of ours to f
 from collections.abc import Iterable
 from typing import Any
 
-from sidecar.devnet.accounts import Account, Leverage, Position, Standing
-from sidecar.devnet.margin import initial_margin, maintenance_margin
-from sidecar.devnet.markets import QUOTE, Market
-from sidecar.devnet.tape import Tape
+from sidecar.devnet.execution.accounts import Account, Leverage, Position, Standing
+from sidecar.devnet.execution.margin import initial_margin, maintenance_margin
+from sidecar.devnet.execution.markets import QUOTE, Market
+from sidecar.devnet.execution.tape import Tape
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import LedgerChanged, Leg, LeverageChanged, Liquidation
 

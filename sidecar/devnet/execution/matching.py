@@ -23,12 +23,12 @@ rest with more than the position: they shrink with it, and go when it is closed.
 
 from collections.abc import Iterator
 
-from sidecar.devnet.book import Book
-from sidecar.devnet.clearing import MAKER_FEE, TAKER_FEE, Clearing
-from sidecar.devnet.links import Links
-from sidecar.devnet.orders import IMMEDIATE, Resting, Waiting, moved
-from sidecar.devnet.tape import Tape
-from sidecar.devnet.triggers import Triggers
+from sidecar.devnet.execution.book import Book
+from sidecar.devnet.execution.clearing import MAKER_FEE, TAKER_FEE, Clearing
+from sidecar.devnet.execution.links import Links
+from sidecar.devnet.execution.orders import IMMEDIATE, Resting, Waiting, moved
+from sidecar.devnet.execution.tape import Tape
+from sidecar.devnet.execution.triggers import Triggers
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import (
     BID,

@@ -6,8 +6,8 @@ in units of 1e-8.
 
 import msgspec
 
-from sidecar.devnet.orders import GTC
-from sidecar.devnet.refusals import Refused
+from sidecar.devnet.execution.orders import GTC
+from sidecar.devnet.execution.refusals import Refused
 
 NA = "na"
 NORMAL_TPSL = "normalTpsl"  # the first order is the parent, the others its take profit and stop

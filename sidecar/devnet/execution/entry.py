@@ -5,12 +5,18 @@ many orders the user has, reduce-only, distance from the oracle, then post-only 
 the book, then margin.
 """
 
-from sidecar.devnet.actions import Place
-from sidecar.devnet.clearing import TAKER_FEE, Clearing
-from sidecar.devnet.markets import MIN_NOTIONAL, NUMBER_MAX, Market, validate_px, validate_sz
-from sidecar.devnet.matching import Matching, crosses
-from sidecar.devnet.orders import ALO, IMMEDIATE, MARKET
-from sidecar.devnet.refusals import REFUSED, Refusal, Refused
+from sidecar.devnet.execution.actions import Place
+from sidecar.devnet.execution.clearing import TAKER_FEE, Clearing
+from sidecar.devnet.execution.markets import (
+    MIN_NOTIONAL,
+    NUMBER_MAX,
+    Market,
+    validate_px,
+    validate_sz,
+)
+from sidecar.devnet.execution.matching import Matching, crosses
+from sidecar.devnet.execution.orders import ALO, IMMEDIATE, MARKET
+from sidecar.devnet.execution.refusals import REFUSED, Refusal, Refused
 from sidecar.fixed import SCALE, to_text
 from sidecar.limits import DEVNET_OPEN_ORDERS_MAX
 from sidecar.node.transitions import ASK, BID

@@ -8,13 +8,13 @@ surplus home. Both are entries in the ledger like anybody's.
 from collections.abc import Iterator
 from random import Random
 
-from sidecar.devnet.actions import Action, ApproveAgent, Deposit, Withdraw
 from sidecar.devnet.config import DevnetConfig
-from sidecar.devnet.exchange import Exchange
-from sidecar.devnet.gamblers import GAMBLERS, STAKE, Gambler
-from sidecar.devnet.makers import MAKERS, Maker, address
-from sidecar.devnet.prices import Oracle
-from sidecar.devnet.takers import TAKERS, Taker
+from sidecar.devnet.execution.actions import Action, ApproveAgent, Deposit, Withdraw
+from sidecar.devnet.execution.exchange import Exchange
+from sidecar.devnet.execution.prices import Oracle
+from sidecar.devnet.traders.gamblers import GAMBLERS, STAKE, Gambler
+from sidecar.devnet.traders.makers import MAKERS, Maker, address
+from sidecar.devnet.traders.takers import TAKERS, Taker
 from sidecar.fixed import SCALE
 
 _TAKER_TURNS = 0.6  # of all turns; a maker's has several actions, a taker's one or two

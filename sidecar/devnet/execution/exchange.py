@@ -14,8 +14,8 @@ calls.
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sidecar.devnet.accounts import Account, Leverage
-from sidecar.devnet.actions import (
+from sidecar.devnet.execution.accounts import Account, Leverage
+from sidecar.devnet.execution.actions import (
     DONE,
     Action,
     ApproveAgent,
@@ -33,16 +33,16 @@ from sidecar.devnet.actions import (
     UpdateLeverage,
     Withdraw,
 )
-from sidecar.devnet.agents import Agents
-from sidecar.devnet.clearing import Clearing
-from sidecar.devnet.entry import Entry
-from sidecar.devnet.margin import initial_margin
-from sidecar.devnet.markets import NUMBER_MAX, Market
-from sidecar.devnet.matching import Matching
-from sidecar.devnet.orders import Resting, Waiting
-from sidecar.devnet.placing import Placing
-from sidecar.devnet.refusals import REFUSED, ActionRefused, Refusal
-from sidecar.devnet.tape import Tape
+from sidecar.devnet.execution.agents import Agents
+from sidecar.devnet.execution.clearing import Clearing
+from sidecar.devnet.execution.entry import Entry
+from sidecar.devnet.execution.margin import initial_margin
+from sidecar.devnet.execution.markets import NUMBER_MAX, Market
+from sidecar.devnet.execution.matching import Matching
+from sidecar.devnet.execution.orders import Resting, Waiting
+from sidecar.devnet.execution.placing import Placing
+from sidecar.devnet.execution.refusals import REFUSED, ActionRefused, Refusal
+from sidecar.devnet.execution.tape import Tape
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import LeverageChanged, Transition
 

@@ -2,7 +2,7 @@
 
 from hashlib import blake2b
 
-from sidecar.devnet.orders import moved
+from sidecar.devnet.execution.orders import moved
 from sidecar.node.transitions import OrderStatus, Transition
 
 _TID_BITS = 50  # as Hyperliquid's

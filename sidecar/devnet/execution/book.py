@@ -11,7 +11,7 @@ best is the last on both sides and comes and goes without moving the others.
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 
-from sidecar.devnet.orders import Resting
+from sidecar.devnet.execution.orders import Resting
 from sidecar.node.transitions import ASK, BID
 
 _SIGNS = (1, -1)  # of a rank, by side

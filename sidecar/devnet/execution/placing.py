@@ -9,7 +9,7 @@ positionTpsl    take profit and stop of the whole position, whatever it is when 
 
 import msgspec
 
-from sidecar.devnet.actions import (
+from sidecar.devnet.execution.actions import (
     NORMAL_TPSL,
     POSITION_TPSL,
     Attached,
@@ -20,12 +20,12 @@ from sidecar.devnet.actions import (
     PlaceGroup,
     Rested,
 )
-from sidecar.devnet.clearing import Clearing
-from sidecar.devnet.entry import Entry, triggers_above
-from sidecar.devnet.matching import Execution, Matching
-from sidecar.devnet.orders import GTC, IOC, MARKET, Waiting
-from sidecar.devnet.refusals import REFUSED, ActionRefused, Refusal, Refused
-from sidecar.devnet.tape import Tape
+from sidecar.devnet.execution.clearing import Clearing
+from sidecar.devnet.execution.entry import Entry, triggers_above
+from sidecar.devnet.execution.matching import Execution, Matching
+from sidecar.devnet.execution.orders import GTC, IOC, MARKET, Waiting
+from sidecar.devnet.execution.refusals import REFUSED, ActionRefused, Refusal, Refused
+from sidecar.devnet.execution.tape import Tape
 from sidecar.fixed import to_text
 from sidecar.node.transitions import OrderStatus, Trigger
 

@@ -8,7 +8,7 @@ Those that wait for a parent's fill first are kept too, but no price wakes them.
 
 from bisect import insort
 
-from sidecar.devnet.orders import Waiting
+from sidecar.devnet.execution.orders import Waiting
 
 _NO_ORDERS: dict[int, Waiting] = {}
 

@@ -25,8 +25,8 @@ orders of the side one behind the other, is the side's half of the hash:
 import struct
 from collections.abc import Iterable
 
-from sidecar.devnet.accounts import Account
-from sidecar.devnet.book import Book
+from sidecar.devnet.execution.accounts import Account
+from sidecar.devnet.execution.book import Book
 from sidecar.node.records import crc32c
 from sidecar.node.transitions import ASK, BID, AccountCheck, BookCheck
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sidecar.devnet.hyperliquid_rows import ZERO, address_text, hex_text
+from sidecar.devnet.hyperliquid.rows import ZERO, address_text, hex_text
 from sidecar.fixed import to_text
 from sidecar.node.transitions import LedgerChanged
 

@@ -10,8 +10,8 @@ margin, or sends a friend some money. One that has nearly nothing left is given 
 from collections.abc import Iterator
 from random import Random
 
-from sidecar.devnet.accounts import Account
-from sidecar.devnet.actions import (
+from sidecar.devnet.execution.accounts import Account
+from sidecar.devnet.execution.actions import (
     NORMAL_TPSL,
     POSITION_TPSL,
     Action,
@@ -23,10 +23,10 @@ from sidecar.devnet.actions import (
     UpdateIsolatedMargin,
     UpdateLeverage,
 )
-from sidecar.devnet.exchange import Exchange
-from sidecar.devnet.makers import address
-from sidecar.devnet.markets import Market, ceil_px, floor_px
-from sidecar.devnet.orders import GTC, MARKET
+from sidecar.devnet.execution.exchange import Exchange
+from sidecar.devnet.execution.markets import Market, ceil_px, floor_px
+from sidecar.devnet.execution.orders import GTC, MARKET
+from sidecar.devnet.traders.makers import address
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import ASK, BID
 

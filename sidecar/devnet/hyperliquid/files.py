@@ -19,8 +19,8 @@ from typing import Any, Self
 
 import msgspec
 
-from sidecar.devnet.hyperliquid_ledger import ledger_update
-from sidecar.devnet.hyperliquid_rows import (
+from sidecar.devnet.hyperliquid.ledger import ledger_update
+from sidecar.devnet.hyperliquid.rows import (
     NS_PER_S,
     SIDES,
     WireChange,

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from sidecar.api.orders.signing import parse_address
-from sidecar.devnet.actions import (
+from sidecar.devnet.execution.actions import (
     NA,
     Action,
     ApproveAgent,
@@ -25,10 +25,10 @@ from sidecar.devnet.actions import (
     UpdateIsolatedMargin,
     UpdateLeverage,
 )
-from sidecar.devnet.markets import NUMBER_MAX, Market
-from sidecar.devnet.orders import GTC, IOC, MARKET
-from sidecar.devnet.refusals import ActionRefused
-from sidecar.devnet.wire_schema import (
+from sidecar.devnet.execution.markets import NUMBER_MAX, Market
+from sidecar.devnet.execution.orders import GTC, IOC, MARKET
+from sidecar.devnet.execution.refusals import ActionRefused
+from sidecar.devnet.wire.schema import (
     NS_PER_MS,
     NTLI_UNIT,
     TIME_MS_MAX,

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from random import Random
 
-from sidecar.devnet.actions import Action, Cancel, Place
-from sidecar.devnet.book import Book
-from sidecar.devnet.markets import MIN_NOTIONAL, Market, floor_px
-from sidecar.devnet.orders import ALO, Resting
+from sidecar.devnet.execution.actions import Action, Cancel, Place
+from sidecar.devnet.execution.book import Book
+from sidecar.devnet.execution.markets import MIN_NOTIONAL, Market, floor_px
+from sidecar.devnet.execution.orders import ALO, Resting
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import ASK, BID
 

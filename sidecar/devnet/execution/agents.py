@@ -10,9 +10,9 @@ from bisect import bisect_left, insort
 
 import msgspec
 
-from sidecar.devnet.actions import DONE, ApproveAgent, Outcome
-from sidecar.devnet.refusals import ActionRefused
-from sidecar.devnet.tape import Tape
+from sidecar.devnet.execution.actions import DONE, ApproveAgent, Outcome
+from sidecar.devnet.execution.refusals import ActionRefused
+from sidecar.devnet.execution.tape import Tape
 from sidecar.limits import DEVNET_NONCES_KEPT
 from sidecar.node.transitions import AgentApproved
 

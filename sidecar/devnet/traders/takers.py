@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from random import Random
 
-from sidecar.devnet.actions import Action, Cancel, Place
-from sidecar.devnet.book import Book
-from sidecar.devnet.makers import address, random_sz
-from sidecar.devnet.markets import Market, floor_px
-from sidecar.devnet.orders import ALO, GTC, IOC, MARKET
+from sidecar.devnet.execution.actions import Action, Cancel, Place
+from sidecar.devnet.execution.book import Book
+from sidecar.devnet.execution.markets import Market, floor_px
+from sidecar.devnet.execution.orders import ALO, GTC, IOC, MARKET
+from sidecar.devnet.traders.makers import address, random_sz
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import ASK, BID
 
