@@ -6,13 +6,16 @@ started again on its directory it goes on where it was. docs/devnet.md has its r
 """
 
 import argparse
+import signal
 
 import anyio
 
 from sidecar.devnet.config import DevnetConfig
 from sidecar.devnet.execution.prices import Move
 from sidecar.devnet.producer import produce
-from sidecar.telemetry.logs import LEVELS, configure_logs
+from sidecar.telemetry.logs import LEVELS, configure_logs, get_log
+
+_log = get_log("devnet")
 
 _DEFAULTS = DevnetConfig(path="ipc")
 
@@ -93,4 +96,19 @@ def run(options: argparse.Namespace) -> None:
         hyperliquid=options.hyperliquid,
         info_port=options.info_port,
     )
-    anyio.run(produce, config, backend_options={"use_uvloop": True})
+    anyio.run(_produce, config, backend_options={"use_uvloop": True})
+
+
+async def _produce(config: DevnetConfig) -> None:
+    """Produces until it is done, or until SIGINT or SIGTERM."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_end_on_signal, tasks.cancel_scope)
+        await produce(config)
+        tasks.cancel_scope.cancel()
+
+
+async def _end_on_signal(everything: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            _log.info("stopping", signal=number.name)
+            everything.cancel()
