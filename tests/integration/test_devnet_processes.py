@@ -136,7 +136,12 @@ def test_a_flood_is_answered_whole(start: Start, tmp_path: Path) -> None:
         submitter.faucet(wallet)
         bodies: list[bytes] = []
         client = submitter.client(wallet)
-        client.post = lambda _path, payload: bodies.append(msgspec.json.encode(payload)) or {}
+
+        def keep(_path: str, payload: Any) -> Any:
+            bodies.append(msgspec.json.encode(payload))
+            return {}
+
+        client.post = keep
         for number in range(40):
             client.order("SONY", True, 1, 3000.0 + number, {"limit": {"tif": "Gtc"}})
             time.sleep(0.002)  # the client's nonces are ms
