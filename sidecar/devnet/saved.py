@@ -56,7 +56,7 @@ def save(chain: Chain) -> bytes:
     saved = Saved(
         chain.height,
         chain.time_ns,
-        matching.oid,
+        matching.open.newest_oid,
         exchange.tape.trades,
         exchange.entry.oracles,
         exchange.clearing.marks,
@@ -89,7 +89,7 @@ def restore(chain: Chain, state: bytes) -> None:
     exchange = chain.exchange
     matching = exchange.matching
     chain.height, chain.time_ns = saved.height, saved.time_ns
-    matching.oid, exchange.tape.trades = saved.oid, saved.trades
+    matching.open.newest_oid, exchange.tape.trades = saved.oid, saved.trades
     exchange.entry.oracles.update(saved.oracles)
     exchange.clearing.marks.update(saved.marks)
     matching.last_px.update(saved.last_px)
@@ -98,7 +98,7 @@ def restore(chain: Chain, state: bytes) -> None:
     chain.oracle.random.setstate(saved.oracle_random)
     chain.traders.random.setstate(saved.traders_random)
     exchange.clearing.accounts.update((account.user, account) for account in saved.accounts)
-    matching.restore(saved.resting, saved.waiting)
+    matching.open.restore([*saved.resting, *saved.waiting])
     matching.links.children, matching.links.siblings = saved.children, saved.siblings
     exchange.agents.approved.update((agent.agent, agent) for agent in saved.agents)
     chain.nonces.used = saved.nonces

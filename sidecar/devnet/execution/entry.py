@@ -38,7 +38,7 @@ class Entry:
         refusal = validate_px(market, place.px) or self._size(market, place, child=child)
         if refusal is None and place.trigger is not None:
             refusal = self._trigger(market, place, child=child)
-        if refusal is None and self._matching.count_of(place.user) >= DEVNET_OPEN_ORDERS_MAX:
+        if refusal is None and self._matching.open.count_of(place.user) >= DEVNET_OPEN_ORDERS_MAX:
             refusal = Refusal.TOO_MANY_ORDERS
         if refusal is not None:
             return REFUSED[refusal]

@@ -117,8 +117,8 @@ class Exchange:
     def cancel_all(self, user: bytes, status: str, market: int | None = None) -> None:
         """Cancels every order of a user, of one market or of all. O(orders)."""
         for one in self.markets if market is None else (market,):
-            for order in self.matching.orders_of(user, one):
-                if self.matching.find(user, one, order.opened.oid) is order:
+            for order in self.matching.open.of_user(user, one):
+                if self.matching.open.find(user, one, order.opened.oid) is order:
                     self.matching.cancel(order, status)
 
     def check_invariants(self) -> None:
@@ -145,11 +145,11 @@ class Exchange:
         return total
 
     def _cancel(self, cancel: Cancel) -> Outcome:
-        order = self.matching.find(cancel.user, cancel.market, cancel.oid)
+        order = self.matching.open.find(cancel.user, cancel.market, cancel.oid)
         return self._cancel_found(order, cancel.market)
 
     def _cancel_by_cloid(self, cancel: CancelByCloid) -> Outcome:
-        order = self.matching.find_cloid(cancel.user, cancel.cloid)
+        order = self.matching.open.find_cloid(cancel.user, cancel.cloid)
         return self._cancel_found(order, cancel.market)
 
     def _cancel_found(self, order: Resting | Waiting | None, market: int) -> Outcome:

@@ -281,7 +281,7 @@ class Liquidations:
             side = ASK if sz > 0 else BID
         now = self._tape.time_ns
         return OrderStatus(
-            self._matching.next_oid(),
+            self._matching.open.next_oid(),
             user,
             market,
             side,

@@ -21,14 +21,10 @@ Margin is checked when an order is placed, and for both sides again at each matc
 rest with more than the position: they shrink with it, and go when it is closed.
 """
 
-from collections.abc import Iterator
-
-from sidecar.devnet.execution.book import Book
 from sidecar.devnet.execution.clearing import MAKER_FEE, TAKER_FEE, Clearing
-from sidecar.devnet.execution.links import Links
+from sidecar.devnet.execution.open_orders import OpenOrders
 from sidecar.devnet.execution.orders import IMMEDIATE, Resting, Waiting, moved
 from sidecar.devnet.execution.tape import Tape
-from sidecar.devnet.execution.triggers import Triggers
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import (
     BID,
@@ -53,50 +49,16 @@ class Execution:
 
 
 class Matching:
-    """The books and the waiting orders of all markets."""
+    """What orders do to each other, and to the accounts."""
 
     def __init__(self, tape: Tape, clearing: Clearing) -> None:
-        self.books = {market: Book() for market in clearing.markets}
-        self.triggers = {market: Triggers() for market in clearing.markets}
-        self.links = Links()
+        self.open = OpenOrders(clearing.markets)
+        self.books = self.open.books
+        self.triggers = self.open.triggers
+        self.links = self.open.links
         self.last_px: dict[int, int] = {}  # of the last trade, by market
-        self.oid = 0
         self._tape = tape
         self._clearing = clearing
-        self._reducing: dict[int, dict[bytes, dict[int, Resting]]] = {
-            market: {} for market in clearing.markets
-        }
-        self._cloids: dict[tuple[bytes, bytes], tuple[int, int]] = {}  # market and oid
-
-    def next_oid(self) -> int:
-        """The id of a new order."""
-        self.oid += 1
-        return self.oid
-
-    def find(self, user: bytes, market: int, oid: int) -> Resting | Waiting | None:
-        """A user's order that rests or waits, None if there is none. O(1)."""
-        resting = self.books[market].orders.get(oid)
-        if resting is not None:
-            return resting if resting.user == user else None
-        waiting = self.triggers[market].orders.get(oid)
-        return waiting if waiting is not None and waiting.opened.user == user else None
-
-    def find_cloid(self, user: bytes, cloid: bytes) -> Resting | Waiting | None:
-        """Likewise by the owner's id; of several with the same one, the newest. O(1)."""
-        found = self._cloids.get((user, cloid))
-        return None if found is None else self.find(user, *found)
-
-    def orders_of(self, user: bytes, market: int) -> Iterator[Resting | Waiting]:
-        """A user's orders of a market, resting ones first. Cancelling while reading is fine."""
-        yield from list(self.books[market].of_user(user).values())
-        yield from list(self.triggers[market].of_user(user).values())
-
-    def count_of(self, user: bytes) -> int:
-        """How many orders of the user rest or wait. O(markets)."""
-        count = 0
-        for market, book in self.books.items():
-            count += len(book.of_user(user)) + len(self.triggers[market].of_user(user))
-        return count
 
     def can_trade(self, user: bytes, market: int, side: int, px: int) -> bool:
         """Whether an order of somebody else crosses. O(1) unless one's own are in front of it."""
@@ -127,16 +89,13 @@ class Matching:
 
     def wait(self, order: Waiting) -> None:
         """A stop or take-profit order begins to wait; an active one is said to be open."""
-        opened = order.opened
-        self.triggers[opened.market].add(order)
-        self._remember(opened)
+        self.open.add(order)
         if order.active:
-            self._tape.out.append(opened)
+            self._tape.out.append(order.opened)
 
     def wake(self, order: Waiting) -> None:
         """The mark price reached a waiting order: it waits no longer."""
-        self.triggers[order.opened.market].remove(order)
-        self._forget(order.opened)
+        self.open.remove(order)
         self._tape.moved(order.opened, order.opened.sz, "triggered")
 
     def end_woken(self, opened: OrderStatus, status: str) -> None:
@@ -147,26 +106,21 @@ class Matching:
     def cancel(self, order: Resting | Waiting, status: str) -> None:
         """Takes an order out, with the status that says why."""
         opened = order.opened
+        self.open.remove(order)
+        filled = False
         if isinstance(order, Resting):
-            self.books[opened.market].remove(order)
             self._tape.out.append(BookRemoved(opened.market, order.oid))
             self._tape.moved(opened, order.sz, status)
-            self._forget(opened)
-            self._end(opened, filled=status == "marginCanceled" and order.sz < opened.sz)
-        else:
-            self.triggers[opened.market].remove(order)
-            self._forget(opened)
-            if order.active:
-                self._tape.moved(opened, opened.sz, status)
-            self._end(opened, filled=False)
+            filled = status == "marginCanceled" and order.sz < opened.sz
+        elif order.active:
+            self._tape.moved(opened, opened.sz, status)
+        self._end(opened, filled=filled)
 
     def position_changed(self, user: bytes, market: int, start: int) -> None:
         """Lets the orders that only reduce follow a position that was `start`. O(such orders)."""
         sz = self._clearing.position(user, market)
-        reducing = self._reducing[market].get(user)
-        if reducing:
-            for order in list(reducing.values()):
-                self._follow(order, sz)
+        for order in self.open.reducing(user, market):
+            self._follow(order, sz)
         if start and (not sz or (start > 0) != (sz > 0)):
             self._drop_position_tpsl(user, market)
 
@@ -214,34 +168,15 @@ class Matching:
         self._clearing.tell_margin(maker.user, market)
         self.last_px[market] = px
 
-    def restore(self, resting: list[Resting], waiting: list[Waiting]) -> None:
-        """Takes orders back that were saved, each list in the order in which they came."""
-        for order in resting:
-            self.books[order.opened.market].add(order)
-            self._remember(order.opened)
-            self._remember_reducing(order)
-        for waiter in waiting:
-            self.triggers[waiter.opened.market].add(waiter)
-            self._remember(waiter.opened)
-
     def check_invariants(self) -> None:
         """Asserts everything that must hold between actions. O(orders)."""
+        self.open.check_invariants()
         for market, book in self.books.items():
-            book.check_invariants()
-            self.triggers[market].check_invariants()
-            reducing = {oid for mine in self._reducing[market].values() for oid in mine}
-            only = {oid for oid, order in book.orders.items() if order.opened.reduce_only}
-            assert reducing == only
-            for oid in only:
-                order = book.orders[oid]
-                position = self._clearing.position(order.user, market)
-                assert (position > 0) == (order.side != BID)
-                assert order.sz <= abs(position)
-        alive = {oid for book in self.books.values() for oid in book.orders}
-        alive |= {oid for triggers in self.triggers.values() for oid in triggers.orders}
-        assert set(self.links.children) <= alive
-        assert set(self.links.siblings) <= alive
-        assert {oid for _, oid in self._cloids.values()} <= alive
+            for order in book.orders.values():
+                if order.opened.reduce_only:
+                    position = self._clearing.position(order.user, market)
+                    assert (position > 0) == (order.side != BID)
+                    assert order.sz <= abs(position)
 
     def _match(
         self, taker: OrderStatus, sz: int, liquidation: Liquidation | None, done: Execution
@@ -280,10 +215,9 @@ class Matching:
         self.books[market].resize(maker, maker.sz - sz)
         out.append(BookChanged(market, oid, maker.sz))
         if not maker.sz:
-            self.books[market].remove(maker)
+            self.open.remove(maker)
             out.append(BookRemoved(market, oid))
             self._tape.moved(maker.opened, 0, "filled")
-            self._forget(maker.opened)
             self._end(maker.opened, filled=True)
         self.position_changed(maker.user, market, maker_start)
         self.position_changed(taker.user, market, taker_start)
@@ -291,10 +225,7 @@ class Matching:
     def _rest(self, opened: OrderStatus, sz: int) -> None:
         market, oid, user, side = opened.market, opened.oid, opened.user, opened.side
         px = opened.limit_px
-        order = Resting(oid, user, side, px, sz, opened)
-        self.books[market].add(order)
-        self._remember(opened)
-        self._remember_reducing(order)
+        self.open.add(Resting(oid, user, side, px, sz, opened))
         self._tape.out.append(BookAdded(market, oid, user, side, px, sz))
 
     def _follow(self, order: Resting, position: int) -> None:
@@ -335,29 +266,9 @@ class Matching:
                 self.cancel(order, "canceled")
         if filled:
             for sibling in siblings:
-                other = self.find(opened.user, opened.market, sibling)
+                other = self.open.find(opened.user, opened.market, sibling)
                 if other is not None:
                     self.cancel(other, "siblingFilledCanceled")
-
-    def _remember(self, opened: OrderStatus) -> None:
-        if opened.cloid is not None:
-            self._cloids[opened.user, opened.cloid] = (opened.market, opened.oid)
-
-    def _remember_reducing(self, order: Resting) -> None:
-        if order.opened.reduce_only:
-            users = self._reducing[order.opened.market]
-            users.setdefault(order.user, {})[order.oid] = order
-
-    def _forget(self, opened: OrderStatus) -> None:
-        if opened.cloid is not None:
-            key = (opened.user, opened.cloid)
-            if self._cloids.get(key) == (opened.market, opened.oid):
-                del self._cloids[key]
-        if opened.reduce_only:
-            users = self._reducing[opened.market]
-            mine = users.get(opened.user)
-            if mine is not None and mine.pop(opened.oid, None) is not None and not mine:
-                del users[opened.user]
 
 
 def crosses(side: int, px: int, opposite_px: int | None) -> bool:

@@ -41,7 +41,7 @@ class Placing:
 
     def place(self, place: Place) -> Outcome:
         """Places an order by itself."""
-        oid = self._matching.next_oid()
+        oid = self._matching.open.next_oid()
         refused = self._entry.refusal(place)
         if refused is not None:
             return self._refuse(oid, place, refused)
@@ -59,16 +59,16 @@ class Placing:
         """Replaces an order. Where the new one is refused, the old one stays as it is."""
         place, matching = modify.place, self._matching
         if isinstance(modify.order, int):
-            order = matching.find(modify.user, place.market, modify.order)
+            order = matching.open.find(modify.user, place.market, modify.order)
         else:
-            order = matching.find_cloid(modify.user, modify.order)
+            order = matching.open.find_cloid(modify.user, modify.order)
         if order is None or order.opened.market != place.market:
             return REFUSED[Refusal.NOT_MODIFIABLE]
         child = isinstance(order, Waiting) and not order.active
         refused = self._entry.refusal(place, child=child)
         if child and refused is None and (place.trigger is None or not place.reduce_only):
             refused = REFUSED[Refusal.TRIGGER_PX]
-        oid = matching.next_oid()
+        oid = matching.open.next_oid()
         if refused is not None:
             return self._refuse(oid, place, refused)
         matching.links.replace(order.opened.oid, oid)
@@ -126,11 +126,11 @@ class Placing:
                     "on the other side"
                 )
         refused = self._entry.refusal(parent)
-        oid = self._matching.next_oid()
+        oid = self._matching.open.next_oid()
         if refused is not None:
             return [self._refuse(oid, parent, refused), *[refused] * len(children)]
         refusals = [self._entry.refusal(child, child=True) for child in children]
-        oids = [self._matching.next_oid() for _ in children]
+        oids = [self._matching.open.next_oid() for _ in children]
         for child, child_oid, reason in zip(children, oids, refusals, strict=True):
             if reason is None:
                 self._wait(child_oid, child, parent=oid)
@@ -163,7 +163,7 @@ class Placing:
         outcomes: list[Outcome] = []
         waiting = []
         for order in orders:
-            oid = self._matching.next_oid()
+            oid = self._matching.open.next_oid()
             refused = self._entry.refusal(order)
             if refused is not None:
                 outcomes.append(self._refuse(oid, order, refused))
