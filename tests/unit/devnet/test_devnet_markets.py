@@ -6,16 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.devnet.execution.markets import MARKETS, Market, floor_px, validate_px, validate_sz
+from sidecar.devnet.execution.markets import (
+    MARKETS,
+    Market,
+    ceil_px,
+    floor_grid,
+    floor_px,
+    validate_px,
+    validate_sz,
+)
 from sidecar.devnet.execution.refusals import Refusal
-from sidecar.fixed import parse, to_text
+from sidecar.fixed import SCALE, parse, to_text
 from sidecar.node.transitions import MarketListed
 
 TOYOTA, _, _, NTT, NINTENDO = MARKETS
 
 
 def market(sz_decimals: int) -> Market:
-    return Market(0, "X", 1, sz_decimals, 10)
+    return Market(0, "X", 1, sz_decimals, ((0, 10),))
 
 
 def test_the_markets() -> None:
@@ -23,7 +31,7 @@ def test_the_markets() -> None:
     assert [m.id for m in MARKETS] == list(range(5))
     for m in MARKETS:
         assert validate_px(m, m.start_px) is None
-    assert TOYOTA.listing() == MarketListed(0, "TOYOTA", 2, 20, False, ((0, 20),))
+    assert TOYOTA.listing() == MarketListed(0, "TOYOTA", 2, 50, False, TOYOTA.tiers)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +81,29 @@ def test_ticks_by_price() -> None:
     assert NINTENDO.tick(parse("1300000")) == parse("1")
 
 
+@given(st.integers(0, 6), st.integers(-5, 10**15))
+def test_ceil_px_is_the_next_good_price_above(sz_decimals: int, px: int) -> None:
+    m = market(sz_decimals)
+    raised = ceil_px(m, px)
+    assert validate_px(m, raised) is None
+    assert raised >= px
+    assert raised - px < m.tick(raised) or raised == m.grid
+
+
+@given(st.integers(0, 6), st.integers(1, 10**15))
+def test_prices_times_sizes_are_whole_units(sz_decimals: int, px: int) -> None:
+    """So that nothing is rounded when a position is paid for."""
+    m = market(sz_decimals)
+    for good in (floor_px(m, px), floor_grid(m, px)):
+        assert good * m.lot % SCALE == 0
+
+
+def test_leverage_by_tier() -> None:
+    million = parse("1000000")
+    for notional, leverage in ((0, 50), (2_999, 50), (3_000, 20), (14_999, 20), (15_000, 10)):
+        assert TOYOTA.tier_leverage(notional * million) == leverage
+
+
 @pytest.mark.parametrize("px", [0, -1, 1 << 63])
 def test_impossible_prices(px: int) -> None:
     assert validate_px(TOYOTA, px) is Refusal.PRICE
@@ -86,9 +117,3 @@ def test_sizes() -> None:
     assert validate_sz(TOYOTA, parse("0.001")) is Refusal.SIZE
     assert validate_sz(TOYOTA, -parse("1")) is Refusal.SIZE
     assert validate_sz(TOYOTA, TOYOTA.lot << 63) is Refusal.SIZE
-
-
-def test_the_words_are_hyperliquids() -> None:
-    assert Refusal.TICK.status == "tickRejected"
-    assert Refusal.TICK.message == "Price must be divisible by tick size."
-    assert Refusal.NO_ORDER.message == "Order was never placed, already canceled, or filled."

@@ -1,19 +1,16 @@
-"""Price-time priority, worked by hand and under random flows of orders."""
+"""Price-time priority, worked by hand. Whatever else may be sent: test_devnet_any_actions.py."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from test_devnet_replay import Replay
 
+from sidecar.devnet.execution.actions import Action, Cancel, Deposit, Outcome, Place
+from sidecar.devnet.execution.exchange import Exchange
 from sidecar.devnet.execution.markets import MARKETS
-from sidecar.devnet.execution.matching import Exchange
-from sidecar.devnet.execution.orders import ALO, GTC, IOC, MARKET, Action, Cancel, Place
-from sidecar.devnet.execution.refusals import Refusal
+from sidecar.devnet.execution.orders import ALO, GTC, IOC, MARKET
+from sidecar.devnet.execution.refusals import Refusal, Refused
 from sidecar.fixed import parse
 from sidecar.node.transitions import (
     ASK,
     BID,
-    Block,
     BookAdded,
     BookChanged,
     BookRemoved,
@@ -22,7 +19,7 @@ from sidecar.node.transitions import (
     Transition,
 )
 
-ANN, BEN, CAT = (name * 20 for name in (b"a", b"b", b"c"))
+ANN, BEN, CAT, DAN = (name * 20 for name in (b"a", b"b", b"c", b"d"))
 TOYOTA = MARKETS[0]
 
 
@@ -32,13 +29,38 @@ class Pit:
     def __init__(self) -> None:
         self.exchange = Exchange("test", (TOYOTA,))
         self.out = self.exchange.begin_block(1, 1_000)
+        self.mark("3000")
+        for user in (ANN, BEN, CAT, DAN):
+            self.exchange.execute(Deposit(user, parse("10000000")))
+
+    def mark(self, px: str) -> None:
+        """New oracle and mark; what they wake is executed."""
+        del self.out[:]
+        self.exchange.set_prices(0, parse(px), parse(px))
+        self.exchange.wake_triggers()
+        self.exchange.check_invariants()
 
     def place(self, user: bytes, side: int, sz: str, px: str, tif: str = GTC) -> Refusal | None:
         return self.do(Place(user, 0, side, parse(px), parse(sz), tif))
 
     def do(self, action: Action) -> Refusal | None:
+        """Why it was refused, None where it was not."""
+        outcome = self.outcome(action)
+        return outcome.refusal if isinstance(outcome, Refused) else None
+
+    def outcome(self, action: Action) -> Outcome:
+        outcomes = self.outcomes(action)
+        assert not isinstance(outcomes, list)
+        return outcomes
+
+    def outcomes(self, action: Action) -> Outcome | list[Outcome]:
         del self.out[:]
-        return self.exchange.execute(action)
+        outcomes = self.exchange.execute(action)
+        self.exchange.check_invariants()
+        return outcomes
+
+    def position(self, user: bytes) -> str:
+        return text(self.exchange.clearing.position(user, 0))
 
     def said(self) -> list[str]:
         return [words(transition) for transition in self.out]
@@ -255,50 +277,3 @@ def test_statuses_keep_when_the_order_was_placed(pit: Pit) -> None:
     status = out[-1]
     assert isinstance(status, OrderStatus)
     assert (status.placed_ns, status.time_ns) == (1_000, 3_000)
-
-
-USERS = (ANN, BEN, CAT)
-PLACES = st.builds(
-    Place,
-    st.sampled_from(USERS),
-    st.integers(0, 1),
-    st.sampled_from((BID, ASK)),
-    st.integers(29_990, 30_010).map(lambda px: px * 10**7)
-    | st.sampled_from((0, parse("3000.05"), parse("3150"), parse("2850"))),
-    st.integers(1, 900).map(lambda lots: lots * 10**7) | st.sampled_from((0, 1)),
-    st.sampled_from((GTC, GTC, ALO, IOC, MARKET)),
-)
-CANCELS = st.builds(Cancel, st.sampled_from(USERS), st.integers(0, 1), st.integers(1, 40))
-
-
-@given(st.lists(st.lists(PLACES | PLACES | PLACES | CANCELS, max_size=12), max_size=8))
-def test_whatever_is_sent_the_exchange_stays_sound(blocks: list[list[Action]]) -> None:
-    exchange, replay = Exchange("test", MARKETS[:2]), Replay()
-    replay.apply(Block(0, 0, 0, [market.listing() for market in MARKETS[:2]]))
-    tids: set[int] = set()
-    for height, actions in enumerate(blocks, 1):
-        out = exchange.begin_block(height, height)
-        for action in actions:
-            before = len(out)
-            refusal = exchange.execute(action)
-            for book in exchange.books.values():
-                book.check_invariants()
-            if refusal is not None:
-                assert [t.status for t in out[before:] if isinstance(t, OrderStatus)] == (
-                    [refusal.status] if refusal.status else []
-                )
-                assert len(out) - before == bool(refusal.status)
-        replay.apply(Block(height, height, 0, out))
-        tids.update(t.tid for t in out if isinstance(t, Fill))
-    assert len(tids) == sum(map(len, replay.trades.values()))
-    for market, book in exchange.books.items():
-        assert sum(exchange.clearing.positions(market).values()) == 0
-        for side in (BID, ASK):
-            ours = [(order.oid, order.px, order.sz) for order in book.queue(side)]
-            assert ours == [(row.oid, row.px, row.sz) for row in replay.queue(market, side)]
-        for trade in replay.trades[market]:
-            fill = trade.fill
-            assert fill.buyer is not None
-            assert fill.seller is not None
-            assert fill.buyer.user != fill.seller.user
-            assert fill.sz > 0
