@@ -37,13 +37,13 @@ class Links:
                 self.siblings.pop(other, None)
         return self.children.pop(oid, ()), siblings
 
-    def replace(self, oid: int, new: int) -> None:
-        """An order was replaced: `new` takes its place in every dependence."""
+    def replace(self, oid: int, new: int, parent: int) -> None:
+        """An order that waits for `parent` (0: for nobody) was replaced: `new` takes its place."""
         if oid in self.children:
             self.children[new] = self.children.pop(oid)
-        for parent, children in self.children.items():
-            if oid in children:
-                self.children[parent] = tuple(new if one == oid else one for one in children)
+        if parent:
+            children = self.children[parent]
+            self.children[parent] = tuple(new if one == oid else one for one in children)
         siblings = self.siblings.pop(oid, ())
         if siblings:
             self.siblings[new] = siblings

@@ -71,7 +71,8 @@ class Placing:
         oid = matching.open.next_oid()
         if refused is not None:
             return self._refuse(oid, place, refused)
-        matching.links.replace(order.opened.oid, oid)
+        parent = order.parent if isinstance(order, Waiting) else 0
+        matching.links.replace(order.opened.oid, oid, parent)
         matching.cancel(order, "canceled")
         if isinstance(order, Waiting) and place.trigger is not None:
             trigger = order.opened.trigger

@@ -6,7 +6,7 @@
 Those that wait for a parent's fill first are kept too, but no price wakes them.
 """
 
-from bisect import insort
+from bisect import bisect_left, insort
 
 from sidecar.devnet.execution.orders import Waiting
 
@@ -47,7 +47,7 @@ class Triggers:
             del self._users[opened.user]
         if order.active:
             keys, key = self._keys(order)
-            keys.remove(key)
+            del keys[bisect_left(keys, key)]
 
     def due(self, mark_px: int) -> list[Waiting]:
         """The orders that a mark price triggers, oldest first."""

@@ -476,7 +476,7 @@ def test_children_are_cancelled_with_their_parent(pit: Pit) -> None:
 
 
 def test_children_of_a_parent_that_lost_its_margin_halfway_live(pit: Pit) -> None:
-    """At 1x, 5 at 3000 take 15,000: with 12,000 there is margin for the fill of 2, not of 3 more."""
+    """At 1x, 5 at 3000 take 15,000: with 12,000 there is margin for a fill of 2, not of 3 more."""
     pit.do(UpdateLeverage(ANN, 0, 1, True))
     pit.outcomes(bracket(order(ANN, BID, "5", "2990")))
     pit.do(Withdraw(ANN, parse("9988000")))
