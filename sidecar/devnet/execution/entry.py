@@ -32,14 +32,19 @@ class Entry:
         self._matching = matching
         self._clearing = clearing
 
-    def refusal(self, place: Place, *, child: bool = False) -> Refused | None:
-        """Why an order is refused, None where it is not. `child`: it waits for a parent's fill."""
+    def refusal(
+        self, place: Place, *, child: bool = False, replaces: bool = False
+    ) -> Refused | None:
+        """Why an order is refused, None where it is not. `child`: it waits for a parent's fill;
+        `replaces`: another one makes room for it.
+        """
         market = self._clearing.markets[place.market]
         refusal = validate_px(market, place.px) or self._size(market, place, child=child)
         if refusal is None and place.trigger is not None:
             refusal = self._trigger(market, place, child=child)
-        if refusal is None and self._matching.open.count_of(place.user) >= DEVNET_OPEN_ORDERS_MAX:
-            refusal = Refusal.TOO_MANY_ORDERS
+        if refusal is None and not replaces:
+            count = self._matching.open.count_of(place.user)
+            refusal = Refusal.TOO_MANY_ORDERS if count >= DEVNET_OPEN_ORDERS_MAX else None
         if refusal is not None:
             return REFUSED[refusal]
         if place.trigger is not None:

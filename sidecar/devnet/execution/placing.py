@@ -65,7 +65,7 @@ class Placing:
         if order is None or order.opened.market != place.market:
             return REFUSED[Refusal.NOT_MODIFIABLE]
         child = isinstance(order, Waiting) and not order.active
-        refused = self._entry.refusal(place, child=child)
+        refused = self._entry.refusal(place, child=child, replaces=True)
         if child and refused is None and (place.trigger is None or not place.reduce_only):
             refused = REFUSED[Refusal.TRIGGER_PX]
         oid = matching.open.next_oid()

@@ -279,6 +279,7 @@ def test_so_many_orders_and_no_more(pit: Pit, monkeypatch: pytest.MonkeyPatch) -
     pit.do(order(ANN, BID, "1", "2990"))
     pit.do(stop(ASK, "1", "2900", "2000"))
     assert pit.do(order(ANN, BID, "1", "2990")) is Refusal.TOO_MANY_ORDERS
+    assert pit.do(Modify(ANN, 3, order(ANN, BID, "1", "2980"))) is None
     pit.do(Cancel(ANN, 0, 4))
     assert pit.do(order(ANN, BID, "1", "2990")) is None
 
