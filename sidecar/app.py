@@ -4,7 +4,7 @@ the shutdown.
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import anyio
 from anyio.abc import TaskGroup
@@ -38,22 +38,21 @@ class App:
         self._on_ready = on_ready
         self._server: Server | None = None
 
-    async def run(self) -> None:
-        """Serves until SIGINT or SIGTERM, then drains.
+    async def run(self, signals: AsyncIterator[signal.Signals]) -> None:
+        """Serves until a signal comes, then drains; a second one does not wait for that.
 
         Any task that fails ends the process: what it raised comes out of here, so that systemd
         restarts it.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._run, tasks)
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                stopping = False
-                async for number in signals:
-                    _log.info("stopping", signal=number.name, drain=not stopping)
-                    if stopping:
-                        break  # the second one does not wait
-                    stopping = True
-                    tasks.start_soon(self._stop, tasks.cancel_scope)
+            stopping = False
+            async for number in signals:
+                _log.info("stopping", signal=number.name, drain=not stopping)
+                if stopping:
+                    break  # the second one does not wait
+                stopping = True
+                tasks.start_soon(self._stop, tasks.cancel_scope)
             tasks.cancel_scope.cancel()
         _log.info("stopped")
 

@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
             options.path = Path(stack.enter_context(TemporaryDirectory(prefix="sidecar-demo-")))
         options.path.mkdir(parents=True, exist_ok=True)
         ipc = options.path / "ipc"
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupt)
         chain_flags = [f"--path={ipc}", f"--block-ms={options.block_ms}", _FUNDING]
         chain = stack.enter_context(_process(options.path, "devnet", *chain_flags))

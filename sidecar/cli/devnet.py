@@ -7,9 +7,11 @@ started again on its directory it goes on where it was. docs/devnet.md has its r
 
 import argparse
 import signal
+from collections.abc import AsyncIterator
 
 import anyio
 
+from sidecar.cli.signals import end_signals
 from sidecar.devnet.config import DevnetConfig
 from sidecar.devnet.execution.prices import Move
 from sidecar.devnet.producer import produce
@@ -101,14 +103,14 @@ def run(options: argparse.Namespace) -> None:
 
 async def _produce(config: DevnetConfig) -> None:
     """Produces until it is done, or until SIGINT or SIGTERM."""
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_end_on_signal, tasks.cancel_scope)
-        await produce(config)
-        tasks.cancel_scope.cancel()
+    with end_signals() as signals:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_end_on, signals, tasks.cancel_scope)
+            await produce(config)
+            tasks.cancel_scope.cancel()
 
 
-async def _end_on_signal(everything: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for number in signals:
-            _log.info("stopping", signal=number.name)
-            everything.cancel()
+async def _end_on(signals: AsyncIterator[signal.Signals], everything: anyio.CancelScope) -> None:
+    async for number in signals:
+        _log.info("stopping", signal=number.name)
+        everything.cancel()

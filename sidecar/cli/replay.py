@@ -1,5 +1,4 @@
-"""Write captured Hyperliquid node files again, as the node did: growing, line by line, hour by
-hour.
+"""Write captured Hyperliquid node files again, as the node did: line by line, hour by hour.
 
 SOURCE is a data directory (with node_fills_by_block and its siblings) or a .tar.gz that holds one.
 A sidecar that serves TARGET (--source-kind hyperliquid --source-path TARGET) sees what it would

@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 
 from sidecar.app import App
+from sidecar.cli.signals import end_signals
 from sidecar.config import Settings, keys, load_settings
 from sidecar.telemetry.logs import configure_logs
 
@@ -44,7 +45,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    await App(settings, _announce).run()
+    with end_signals() as signals:
+        await App(settings, _announce).run(signals)
 
 
 def _announce(host: str, port: int) -> None:

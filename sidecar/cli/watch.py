@@ -25,6 +25,7 @@ from sidecar.errors import ConfigInvalid, RequestInvalid
 _DEFAULT_URL = "ws://127.0.0.1:8010/ws"
 _TRADES_SHOWN = 5
 _REFRESH_PER_S = 10
+_FRAME_LINES = 7  # title, head and rules of the table, and one to spare
 _BAR_CHARS = 24
 
 
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("channel", nargs="?", default="l2Book", help="subscription type; default %(default)s")
     add("coin", nargs="?", help="market; default: the first one that the chain lists")
     add("--url", default=_DEFAULT_URL, help="default %(default)s")
-    add("--depth", type=int, default=10, help="levels a side; default %(default)s")
+    add("--depth", type=int, default=10, help="most levels a side; default %(default)s")
     add(
         "--param",
         action="append",
@@ -106,7 +107,8 @@ async def show_book(client: Client, subscription: dict[str, Any], depth: int) ->
             elif message["channel"] == "l2Book":
                 book = message
             if book is not None:
-                screen.update(_render(book, trades, depth))
+                room = screen.console.size.height - _FRAME_LINES - len(trades)
+                screen.update(_render(book, trades, min(depth, max(room // 2, 1))))
 
 
 def _render(message: dict[str, Any], trades: deque[dict[str, Any]], depth: int) -> Group:

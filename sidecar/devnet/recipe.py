@@ -46,9 +46,16 @@ class Recipe(msgspec.Struct):
             ours, theirs = getattr(config, key), getattr(self, key)
             if ours != theirs:
                 raise ConfigInvalid(
-                    f"devnet.{key} is {ours!r}, but the chain in {path.parent} was made with "
-                    f"{theirs!r}; use that, or a fresh directory"
+                    f"devnet.{key} is {_text(ours)}, but the chain in {path.parent} was made with "
+                    f"{_text(theirs)}; use that, or a fresh directory"
                 )
+
+
+def _text(setting: object) -> str:
+    """A setting as the command line has it."""
+    if isinstance(setting, tuple):
+        return " ".join(map(str, setting)) or "none"
+    return str(setting)
 
 
 class _Rules(msgspec.Struct):

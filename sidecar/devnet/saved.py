@@ -98,6 +98,7 @@ def restore(chain: Chain, state: bytes) -> None:
     chain.oracle.random.setstate(saved.oracle_random)
     chain.traders.random.setstate(saved.traders_random)
     exchange.clearing.accounts.update((account.user, account) for account in saved.accounts)
+    exchange.supply = exchange.total()
     matching.open.restore([*saved.resting, *saved.waiting])
     matching.links.children, matching.links.siblings = saved.children, saved.siblings
     exchange.agents.approved.update((agent.agent, agent) for agent in saved.agents)

@@ -1,7 +1,9 @@
 """The development chain as a process: traders on its socket, and everything that can end it."""
 
+import ast
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -204,3 +206,37 @@ def post(port: int, request: Any) -> bytes:
         env=os.environ,
     )  # fmt: skip
     return done.stdout
+
+
+def test_the_documented_script_works(start: Start, tmp_path: Path) -> None:
+    """The one in docs/devnet.md, as it stands there."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "devnet.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    node = start("devnet", "--path", str(tmp_path / "ipc"), "--block-ms", "20")
+    node.wait_for("producing")
+    done = subprocess.run(
+        (sys.executable, "-c", script),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    faucet, order = map(ast.literal_eval, done.stdout.splitlines())
+    assert (faucet[:2], faucet[3]) == ([1, True], {"type": "default"})
+    assert order[:2] == [2, True]
+    assert "resting" in order[3]["data"]["statuses"][0]
+
+
+@pytest.mark.parametrize("command", ["devnet", "serve"])
+def test_a_second_interrupt_leaves_no_traceback(start: Start, tmp_path: Path, command: str) -> None:
+    node = start("devnet", "--path", str(tmp_path), *QUICK)
+    node.wait_for("producing")
+    if command == "serve":
+        node = start("serve", "--source-path", str(tmp_path), "--server-port", "0")
+        node.wait_for("serving ws")
+    for _ in range(4):
+        node.signal(signal.SIGINT)
+        time.sleep(0.002)
+    assert node.wait() == 0
+    assert "Traceback" not in node.output

@@ -9,6 +9,7 @@ from sidecar.devnet.execution.actions import Place
 from sidecar.devnet.execution.clearing import TAKER_FEE, Clearing
 from sidecar.devnet.execution.markets import (
     MIN_NOTIONAL,
+    NOTIONAL_MAX,
     NUMBER_MAX,
     Market,
     validate_px,
@@ -119,10 +120,12 @@ class Entry:
         account = clearing.account(user)
         before = account.sz(market)
         after = abs(before + sz)
-        limit = clearing.markets[market].tier_leverage(after * mark // SCALE)
-        if after > abs(before) and clearing.leverage(account, market).value > limit:
-            return Refusal.MAX_POSITION
-        return None
+        if after <= abs(before):
+            return None
+        notional = after * mark // SCALE
+        limit = clearing.markets[market].tier_leverage(notional)
+        too_large = notional > NOTIONAL_MAX or clearing.leverage(account, market).value > limit
+        return Refusal.MAX_POSITION if too_large else None
 
     def _post_only(self, market: int) -> Refused:
         book = self._matching.books[market]

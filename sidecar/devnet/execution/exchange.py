@@ -46,7 +46,7 @@ from sidecar.devnet.execution.tape import Tape
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import LeverageChanged, Transition
 
-BALANCE_MAX = NUMBER_MAX // 4  # of an account: what it owns fits 64 bits with room for its PnL
+SUPPLY_MAX = NUMBER_MAX // 4 * 3  # of all accounts together: whoever wins it all, it fits 64 bits
 _SCHEDULE_LEAST_NS = 5 * 10**9  # a scheduled cancel is at least so far ahead
 
 
@@ -63,6 +63,7 @@ class Exchange:
         self.entry = Entry(self.matching, self.clearing)
         self.placing = Placing(self.tape, self.clearing, self.matching, self.entry)
         self.agents = Agents(self.tape)
+        self.supply = 0  # deposits less withdrawals
         self.scheduled: dict[bytes, int] = {}  # user -> when everything of theirs is cancelled, ns
         self._executors: dict[type, Callable[[Any], Outcome | list[Outcome]]] = {
             Place: self.placing.place,
@@ -245,18 +246,17 @@ class Exchange:
             raise ActionRefused("The amount must be positive.")
         if clearing.withdrawable(clearing.account(action.user)) < action.amount:
             raise ActionRefused("Insufficient balance for transfer.")
-        received = clearing.accounts.get(action.destination)
-        if received is not None and received.balance + action.amount > BALANCE_MAX:
-            raise ActionRefused("The destination can't own that much.")
         details = {"user": action.user, "destination": action.destination}
         clearing.move_balance(action.user, -action.amount, "internalTransfer", details)
         clearing.move_balance(action.destination, action.amount, "internalTransfer", details)
         return DONE
 
     def _deposit(self, action: Deposit) -> Outcome:
-        balance = self.clearing.account(action.user).balance
-        if not 0 < action.amount <= BALANCE_MAX - max(balance, 0):
-            raise ActionRefused("The amount must be positive and leave the account affordable.")
+        if action.amount <= 0:
+            raise ActionRefused("The amount must be positive.")
+        if self.supply + action.amount > SUPPLY_MAX:
+            raise ActionRefused("There is no more money on this chain.")
+        self.supply += action.amount
         self.clearing.move_balance(action.user, action.amount, "deposit")
         return DONE
 
@@ -264,6 +264,7 @@ class Exchange:
         account = self.clearing.account(action.user)
         if not 0 < action.amount <= self.clearing.withdrawable(account):
             raise ActionRefused("Insufficient balance for withdrawal.")
+        self.supply -= action.amount
         self.clearing.move_balance(action.user, -action.amount, "withdraw")
         return DONE
 

@@ -125,10 +125,11 @@ class Liquidations:
     def _details(self, case: Case) -> dict[str, Any]:
         """What the ledger says of the case."""
         markets = self._positions(case)
+        notional = sum(self._notional(case, market) for market in markets)
         return {
             "is_cross": case.market is None,
             "account_value": self._value(case),
-            "notional": sum(self._notional(case, market) for market in markets),
+            "notional": min(notional, NUMBER_MAX),
             "positions": [[market, case.account.sz(market)] for market in markets],
         }
 

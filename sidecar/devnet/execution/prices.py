@@ -47,6 +47,9 @@ class Move(msgspec.Struct, frozen=True):
             ) from None
         return move
 
+    def __str__(self) -> str:
+        return f"{self.market}:{self.height}:{self.percent}:{self.blocks}"
+
     def check(self) -> None:
         """Raises `ConfigInvalid` where no price can move so."""
         if self.height < 1 or self.blocks < 1 or not -_PERCENT < self.percent <= 10 * _PERCENT:

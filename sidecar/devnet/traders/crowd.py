@@ -19,8 +19,8 @@ from sidecar.fixed import SCALE
 
 _TAKER_TURNS = 0.6  # of all turns; a maker's has several actions, a taker's one or two
 _GAMBLER_TURNS = 0.05
-_MAKER_DEPOSIT = 5_000_000_000 * SCALE
-_TAKER_DEPOSIT = 500_000_000 * SCALE
+_MAKER_DEPOSIT = 1_000_000_000 * SCALE
+_TAKER_DEPOSIT = 100_000_000 * SCALE
 
 
 class Traders:

@@ -25,7 +25,7 @@ from sidecar.devnet.execution.actions import (
     UpdateIsolatedMargin,
     UpdateLeverage,
 )
-from sidecar.devnet.execution.markets import NUMBER_MAX, Market
+from sidecar.devnet.execution.markets import NUMBER_MAX, QUOTE, Market
 from sidecar.devnet.execution.orders import GTC, IOC, MARKET
 from sidecar.devnet.execution.refusals import ActionRefused
 from sidecar.devnet.wire.schema import (
@@ -49,7 +49,7 @@ from sidecar.devnet.wire.schema import (
     WireOrder,
 )
 from sidecar.errors import NumberInvalid, RequestInvalid
-from sidecar.fixed import SCALE, parse, to_text
+from sidecar.fixed import SCALE, parse
 from sidecar.node.transitions import ASK, BID
 
 FAUCET_MAX = 100_000_000 * SCALE  # yen at a time
@@ -192,7 +192,9 @@ def _noop(_wire: NoopAction, _: _Markets) -> _Make:
 def _faucet(wire: FaucetAction, _: _Markets) -> _Make:
     amount = _number(wire.amount)
     if not 0 < amount <= FAUCET_MAX:
-        raise ActionRefused(f"The faucet gives up to {to_text(FAUCET_MAX)} at a time.")
+        raise ActionRefused(
+            f"The faucet gives more than 0 and up to {FAUCET_MAX // SCALE} {QUOTE} at a time."
+        )
     return lambda user: [Deposit(user, amount)]
 
 

@@ -395,7 +395,7 @@ def test_message_names_the_field(
 
 
 def test_faucet_has_a_bound(desk: Desk, wallet: LocalAccount) -> None:
-    assert "up to 100000000.0" in desk.faucet(wallet, "100000001")["response"]
+    assert "up to 100000000 JPY" in desk.faucet(wallet, "100000001")["response"]
     assert desk.faucet(wallet, "100000000")["status"] == "ok"
     assert desk.said(LedgerChanged)[0].amount == 100_000_000 * SCALE
 
