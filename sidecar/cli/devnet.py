@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import anyio
 
 from sidecar.cli.signals import end_signals
-from sidecar.devnet.config import DevnetConfig
+from sidecar.devnet.config import TRADERS, DevnetConfig
 from sidecar.devnet.execution.prices import Move
 from sidecar.devnet.producer import produce
 from sidecar.telemetry.logs import LEVELS, configure_logs, get_log
@@ -39,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=_DEFAULTS.actions_per_block,
         help="how busy the traders are; default %(default)s",
     )
+    for kind, (least, most) in TRADERS.items():
+        default = getattr(_DEFAULTS, kind)
+        what = f"how many {kind} there are, {least} to {most}; default {default}"
+        add(f"--{kind}", type=int, default=default, help=what)
     add("--burst", action="store_true", help="as busy as benchmarks need it")
     add(
         "--snapshot-blocks",
@@ -89,6 +93,9 @@ def run(options: argparse.Namespace) -> None:
         seed=options.seed,
         block_ms=options.block_ms,
         actions_per_block=options.actions_per_block,
+        makers=options.makers,
+        takers=options.takers,
+        gamblers=options.gamblers,
         burst=options.burst,
         snapshot_blocks=options.snapshot_blocks,
         blocks=options.blocks,

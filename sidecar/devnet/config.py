@@ -9,6 +9,7 @@ from sidecar.devnet.execution.prices import Move
 from sidecar.errors import ConfigInvalid
 from sidecar.limits import SEGMENT_BLOCKS
 
+TRADERS = {"makers": (1, 20), "takers": (1, 200), "gamblers": (0, 10_000)}  # money for so many
 BURST_ACTIONS = 1_500  # a block of the burst profile: about 3,000 transitions
 
 
@@ -16,9 +17,10 @@ BURST_ACTIONS = 1_500  # a block of the burst profile: about 3,000 transitions
 class DevnetConfig:
     """The settings of one producer.
 
-    `seed`, `block_ms`, `actions_per_block`, `burst`, `markets`, `prices_blocks`, `funding_ms` and
-    `moves` make the chain: a chain that exists is only continued with the same. The others may
-    change from one start to the next. `blocks`: stop after producing so many, None for never.
+    `seed`, `block_ms`, `actions_per_block`, `burst`, `markets`, `makers`, `takers`, `gamblers`,
+    `prices_blocks`, `funding_ms` and `moves` make the chain: a chain that exists is only continued
+    with the same. The others may change from one start to the next. `blocks`: stop after producing
+    so many, None for never.
     """
 
     path: str | Path
@@ -30,6 +32,9 @@ class DevnetConfig:
     burst: bool = False
     blocks: int | None = None
     markets: tuple[str, ...] = tuple(market.symbol for market in MARKETS)
+    makers: int = 6
+    takers: int = 24
+    gamblers: int = 16
     prices_blocks: int = 5  # oracle and marks every so many blocks
     funding_ms: int = 3_600_000
     moves: tuple[Move, ...] = ()
@@ -38,23 +43,18 @@ class DevnetConfig:
 
     def __post_init__(self) -> None:
         for key in ("block_ms", "snapshot_blocks", "segment_blocks", "prices_blocks", "funding_ms"):
-            self._at_least(key, 1)
-        self._at_least("actions_per_block", 0)
+            self._within(key, 1)
+        for key, (least, most) in TRADERS.items():
+            self._within(key, least, most)
+        self._within("actions_per_block", 0)
         if self.blocks is not None:
-            self._at_least("blocks", 0)
+            self._within("blocks", 0)
         known = {market.symbol for market in MARKETS}
         if not self.markets or len(set(self.markets)) < len(self.markets):
             raise ConfigInvalid("devnet.markets: name at least one market, each once")
         if unknown := [symbol for symbol in self.markets if symbol not in known]:
             raise ConfigInvalid(f"devnet.markets: {unknown[0]!r} is none of {sorted(known)}")
-
-        for move in self.moves:
-            move.check()
-            if move.market not in self.markets:
-                raise ConfigInvalid(f"devnet.moves: {move.market!r} is none of {self.markets}")
-        for one, other in combinations(self.moves, 2):
-            if one.overlaps(other):
-                raise ConfigInvalid(f"devnet.moves: two of {one.market} at the same time")
+        self._check_moves()
 
     @property
     def actions(self) -> int:
@@ -79,7 +79,17 @@ class DevnetConfig:
         """The chain's name, as logs and snapshots carry it."""
         return f"devnet-{self.seed}"
 
-    def _at_least(self, key: str, least: int) -> None:
+    def _check_moves(self) -> None:
+        for move in self.moves:
+            move.check()
+            if move.market not in self.markets:
+                raise ConfigInvalid(f"devnet.moves: {move.market!r} is none of {self.markets}")
+        for one, other in combinations(self.moves, 2):
+            if one.overlaps(other):
+                raise ConfigInvalid(f"devnet.moves: two of {one.market} at the same time")
+
+    def _within(self, key: str, least: int, most: int | None = None) -> None:
         value = getattr(self, key)
-        if value < least:
-            raise ConfigInvalid(f"devnet.{key}: {value}; it takes {least} or more")
+        if value < least or (most is not None and value > most):
+            allowed = f"{least} or more" if most is None else f"{least} to {most}"
+            raise ConfigInvalid(f"devnet.{key}: {value}; it takes {allowed}")

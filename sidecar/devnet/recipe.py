@@ -16,6 +16,9 @@ _SETTINGS = (
     "actions_per_block",
     "burst",
     "markets",
+    "makers",
+    "takers",
+    "gamblers",
     "prices_blocks",
     "funding_ms",
     "moves",
@@ -31,6 +34,9 @@ class Recipe(msgspec.Struct):
     actions_per_block: int
     burst: bool
     markets: tuple[str, ...]
+    makers: int
+    takers: int
+    gamblers: int
     prices_blocks: int
     funding_ms: int
     moves: tuple[Move, ...]

@@ -5,22 +5,26 @@ down to half of what he began with gets the rest again, and one who has twice as
 surplus home. Both are entries in the ledger like anybody's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
+from typing import TypeVar
 
 from sidecar.devnet.config import DevnetConfig
 from sidecar.devnet.execution.actions import Action, ApproveAgent, Deposit, Withdraw
 from sidecar.devnet.execution.exchange import Exchange
 from sidecar.devnet.execution.prices import Oracle
-from sidecar.devnet.traders.gamblers import GAMBLERS, STAKE, Gambler
-from sidecar.devnet.traders.makers import MAKERS, Maker, address
-from sidecar.devnet.traders.takers import TAKERS, Taker
+from sidecar.devnet.traders.gamblers import STAKE, Gambler
+from sidecar.devnet.traders.makers import Maker, address
+from sidecar.devnet.traders.takers import Taker
 from sidecar.fixed import SCALE
 
 _TAKER_TURNS = 0.6  # of all turns; a maker's has several actions, a taker's one or two
 _GAMBLER_TURNS = 0.05
 _MAKER_DEPOSIT = 1_000_000_000 * SCALE
 _TAKER_DEPOSIT = 100_000_000 * SCALE
+
+
+T = TypeVar("T")
 
 
 class Traders:
@@ -30,9 +34,12 @@ class Traders:
         self.random = Random(f"{config.seed} traders")
         self._exchange = exchange
         self._markets = tuple(exchange.markets.values())
-        self._makers = tuple(Maker(number, self.random) for number in range(MAKERS))
-        self._takers = tuple(Taker(number, self.random) for number in range(TAKERS))
-        self._gamblers = tuple(Gambler(number, self.random) for number in range(GAMBLERS))
+        self._makers = tuple(Maker(number, self.random) for number in range(config.makers))
+        self._takers = tuple(Taker(number, self.random) for number in range(config.takers))
+        self._gamblers = tuple(
+            Gambler(number, (number + 1) % config.gamblers, self.random)
+            for number in range(config.gamblers)
+        )
         self._purses = (
             *((maker.user, _MAKER_DEPOSIT) for maker in self._makers),
             *((taker.user, _TAKER_DEPOSIT) for taker in self._takers),
@@ -85,7 +92,7 @@ class Traders:
         for market in self._markets:
             if oracle.jumped(market.id):
                 book, px = self._exchange.books[market.id], oracle.px(market.id)
-                taker = self._takers[int(self.random.random() * TAKERS)]
+                taker = self._one_of(self._takers)
                 for maker in self._makers:
                     yield from maker.turn(market, book, px)
                 yield from taker.clear(market, book, px)
@@ -96,10 +103,12 @@ class Traders:
         random = self.random.random
         market = self._markets[int(random() * len(self._markets))]
         lot = random()
-        if lot < _GAMBLER_TURNS:
-            gambler = self._gamblers[int(random() * GAMBLERS)]
-            return gambler.turn(market, self._exchange)
+        if lot < _GAMBLER_TURNS and self._gamblers:
+            return self._one_of(self._gamblers).turn(market, self._exchange)
         book, px = self._exchange.books[market.id], oracle.px(market.id)
         if lot < _GAMBLER_TURNS + _TAKER_TURNS:
-            return self._takers[int(random() * TAKERS)].turn(market, book, px)
-        return self._makers[int(random() * MAKERS)].turn(market, book, px)
+            return self._one_of(self._takers).turn(market, book, px)
+        return self._one_of(self._makers).turn(market, book, px)
+
+    def _one_of(self, some: Sequence[T]) -> T:
+        return some[int(self.random.random() * len(some))]

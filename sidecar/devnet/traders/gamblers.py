@@ -30,7 +30,6 @@ from sidecar.devnet.traders.makers import address
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import ASK, BID
 
-GAMBLERS = 16
 STAKE = 100_000 * SCALE  # what a gambler begins with, yen
 _STAKED_PERCENT = 96  # of the margin, in one bet
 _GIFT = 500 * SCALE
@@ -41,10 +40,10 @@ _SCHEDULE_NS = 10 * 10**9
 class Gambler:
     """One gambler in all markets."""
 
-    def __init__(self, number: int, random: Random) -> None:
+    def __init__(self, number: int, friend: int, random: Random) -> None:
         self.user = address("gambler", number)
         self._is_cross = number % 2 == 0
-        self._friend = address("gambler", (number + 1) % GAMBLERS)
+        self._friend = address("gambler", friend)
         self._random = random
 
     def turn(self, market: Market, exchange: Exchange) -> Iterator[Action]:

@@ -15,7 +15,6 @@ from sidecar.devnet.execution.orders import ALO, Resting
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import ASK, BID
 
-MAKERS = 6
 QUOTES = 24  # of a maker, a side, a market
 _REFRESHED = 2  # of the oldest quotes, in a turn
 _REACH_TICKS = 8  # beyond its ladder, a maker leaves a quote that far from the fair price alone

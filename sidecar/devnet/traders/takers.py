@@ -24,7 +24,6 @@ from sidecar.devnet.traders.makers import address, random_sz
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import ASK, BID
 
-TAKERS = 24
 _ORDERS = 3  # that a taker leaves resting in a market
 _ORDER_VALUE = 2_000_000 * SCALE  # the largest order is worth about so many yen
 _SLIPPAGE_PERCENT = 5

@@ -203,6 +203,7 @@ async def test_a_snapshot_that_the_log_lost_is_dropped(tmp_path: Path) -> None:
         {"markets": ("NTT",)},
         {"block_ms": 2},
         {"prices_blocks": 2},
+        {"makers": 5},
         {"funding_ms": 1_000},
         {"moves": (Move("NTT", 5, 5, 5),)},
     ],

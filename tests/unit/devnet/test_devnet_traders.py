@@ -108,6 +108,19 @@ def test_about_as_many_actions_as_asked_for() -> None:
     assert list(traders.open(99, oracle)) == []
 
 
+def test_as_many_traders_as_asked_for() -> None:
+    config = DevnetConfig("unused", makers=2, takers=3, gamblers=0)
+    chain = Chain(config)
+    for _ in range(30):
+        chain.step()
+    traded = {
+        account.user for account in chain.exchange.clearing.accounts.values() if account.positions
+    }
+    known = {address("maker", number) for number in range(2)}
+    known |= {address("taker", number) for number in range(3)}
+    assert traded == known
+
+
 def test_purses_are_evened_out() -> None:
     """Losers are given what they lost, winners take their surplus home; so a chain goes on."""
     chain = Chain(DevnetConfig("unused", actions_per_block=0))

@@ -22,6 +22,7 @@ from sidecar.devnet.execution.markets import MARKETS
 from sidecar.devnet.mempool import Mempool, admit
 from sidecar.errors import PeerError
 from sidecar.fixed import SCALE
+from sidecar.node.log import encode_block
 from sidecar.node.transitions import (
     AgentApproved,
     BookAdded,
@@ -317,6 +318,38 @@ def test_action_expires(desk: Desk, client: Client) -> None:
     }
     client.set_expires_after(now + 60_000)
     statuses(client.order("TOYOTA", True, 1, 2900, {"limit": {"tif": "Gtc"}}))
+
+
+def test_a_full_mempool_refuses_at_once(
+    desk: Desk, client: Client, wallet: LocalAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.devnet.mempool.DEVNET_MEMPOOL_ACTIONS_MAX", 1)
+    body = msgspec.json.encode(desk.signed(wallet, {"type": "noop"}))
+    answers: list[Any] = []
+    for _ in range(2):
+        desk.mempool.accept(body, lambda *answer: answers.append(answer))
+    assert answers == [(False, 0, "The mempool is full; try again.")]
+    desk.block()
+    assert desk.answers == [(True, desk.chain.height, {"type": "default"})]
+
+
+def test_the_same_actions_make_the_same_bytes(wallet: LocalAccount) -> None:
+    """Whoever executes them: the actions and the seed are all that goes in."""
+    first, second = Desk(), Desk()
+    bodies = [
+        msgspec.json.encode(first.signed(wallet, action))
+        for action in (
+            {"type": "faucet", "amount": "1000"},
+            {"type": "order", "orders": [ORDER], "grouping": "na"},
+        )
+    ]
+    markets = first.chain.exchange.markets
+    made = [
+        encode_block(desk.chain.step([admit(body, markets) for body in bodies]))
+        for desk in (first, second)
+    ]
+    assert made[0] == made[1]
+    assert [result.ok for result in first.chain.results] == [True, True]
 
 
 def test_strangers_must_deposit(desk: Desk) -> None:
