@@ -39,16 +39,20 @@ class Agents:
     def approve(self, action: ApproveAgent) -> Outcome:
         """Approves an agent. One of the same name, or the unnamed one, is replaced."""
         known = self.approved.get(action.agent)
-        if known is not None and known.user != action.user:
+        if known is not None and known.user != action.user and not self._is_over(known):
             raise ActionRefused("Agent is already used by another account.")
         if action.agent == action.user:
             raise ActionRefused("An account can't be its own agent.")
         mine = [agent for agent in self.approved.values() if agent.user == action.user]
-        replaced = [agent for agent in mine if agent.name == action.name]
-        named = {agent.name for agent in mine if agent.name} | {action.name}
-        if action.name and len(named - {""}) > NAMED_AGENTS_MAX:
+        gone = [
+            agent
+            for agent in mine
+            if action.name == agent.name or action.agent == agent.agent or self._is_over(agent)
+        ]
+        named = sum(1 for agent in mine if agent.name and agent not in gone)
+        if action.name and named >= NAMED_AGENTS_MAX:
             raise ActionRefused(f"Too many extra agents: at most {NAMED_AGENTS_MAX} have a name.")
-        for agent in replaced:
+        for agent in gone:
             del self.approved[agent.agent]
         self.approved[action.agent] = Agent(
             action.user, action.agent, action.name, action.valid_until
@@ -61,9 +65,10 @@ class Agents:
     def account_of(self, signer: bytes) -> bytes:
         """Whose account a signer acts on: its own, unless it is somebody's agent."""
         agent = self.approved.get(signer)
-        if agent is None or 0 < agent.valid_until <= self._tape.time_ns:
-            return signer
-        return agent.user
+        return signer if agent is None or self._is_over(agent) else agent.user
+
+    def _is_over(self, agent: Agent) -> bool:
+        return 0 < agent.valid_until <= self._tape.time_ns
 
 
 class Nonces:

@@ -1,8 +1,8 @@
 """What may become an order: every rule that an order is held against before it is executed.
 
-The rules in the order in which they are asked: price, size, trigger price, smallest notional, how
-many orders the user has, reduce-only, distance from the oracle, then post-only or immediacy against
-the book, then margin.
+The rules in the order in which they are asked: price, size, smallest notional, trigger price, how
+many orders the user has, reduce-only, post-only or immediacy against the book, distance from the
+oracle, margin.
 """
 
 from sidecar.devnet.execution.actions import Place
@@ -33,24 +33,25 @@ class Entry:
         self._matching = matching
         self._clearing = clearing
 
-    def refusal(
-        self, place: Place, *, child: bool = False, replaces: bool = False
-    ) -> Refused | None:
+    def refusal(self, place: Place, *, child: bool = False, beside: int = 0) -> Refused | None:
         """Why an order is refused, None where it is not. `child`: it waits for a parent's fill;
-        `replaces`: another one makes room for it.
+        `beside`: how many orders take room that are not placed yet, less those that make room.
         """
         market = self._clearing.markets[place.market]
         refusal = validate_px(market, place.px) or self._size(market, place, child=child)
         if refusal is None and place.trigger is not None:
             refusal = self._trigger(market, place, child=child)
-        if refusal is None and not replaces:
-            count = self._matching.open.count_of(place.user)
+        if refusal is None:
+            count = self._matching.open.count_of(place.user) + beside
             refusal = Refusal.TOO_MANY_ORDERS if count >= DEVNET_OPEN_ORDERS_MAX else None
         if refusal is not None:
             return REFUSED[refusal]
-        if place.trigger is not None:
-            return REFUSED[Refusal.REDUCE_ONLY] if self._increases(place) and not child else None
-        return self.executable(place)
+        if place.trigger is None:
+            return self.executable(place)
+        if self._increases(place) and not child:
+            return REFUSED[Refusal.REDUCE_ONLY]
+        far = not place.trigger.is_market and self._is_far(place)  # a market order's is a bound
+        return REFUSED[Refusal.ORACLE] if far else None
 
     def executable(self, place: Place, *, woken: bool = False) -> Refused | None:
         """Why an order that is to trade or rest now is refused. `woken`: its price was looked at
@@ -66,8 +67,7 @@ class Entry:
             best = self._matching.books[place.market].best_px(1 - place.side)
             if crosses(place.side, place.px, best):
                 return self._post_only(place.market)
-        oracle = self.oracles[place.market]
-        if not woken and abs(place.px - oracle) * 100 > oracle * _ORACLE_BAND_PERCENT:
+        if not woken and self._is_far(place):
             return REFUSED[Refusal.ORACLE]
         if self._matching.books[place.market].totals[place.side] + place.sz > NUMBER_MAX:
             return REFUSED[Refusal.SIZE]  # the book's totals fit 64 bits, whoever tries
@@ -99,6 +99,11 @@ class Entry:
         mark = self._clearing.marks[market.id]
         reached = mark >= trigger.px if triggers_above(place) else mark <= trigger.px
         return Refusal.TRIGGER_PX if reached and not child else None
+
+    def _is_far(self, place: Place) -> bool:
+        """Whether the price is too far from the oracle."""
+        oracle = self.oracles[place.market]
+        return abs(place.px - oracle) * 100 > oracle * _ORACLE_BAND_PERCENT
 
     def _increases(self, place: Place) -> bool:
         """Whether a reduce-only order would have nothing to reduce."""

@@ -41,7 +41,7 @@ class Links:
         """An order that waits for `parent` (0: for nobody) was replaced: `new` takes its place."""
         if oid in self.children:
             self.children[new] = self.children.pop(oid)
-        if parent:
+        if parent in self.children:
             children = self.children[parent]
             self.children[parent] = tuple(new if one == oid else one for one in children)
         siblings = self.siblings.pop(oid, ())

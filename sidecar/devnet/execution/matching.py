@@ -40,12 +40,13 @@ from sidecar.node.transitions import (
 class Execution:
     """What became of an order that was executed: traded size and notional, and whether it rests."""
 
-    __slots__ = ("notional", "rests", "sz")
+    __slots__ = ("notional", "rests", "starved", "sz")
 
     def __init__(self) -> None:
         self.sz = 0
         self.notional = 0
         self.rests = False
+        self.starved = False  # of margin
 
 
 class Matching:
@@ -74,7 +75,7 @@ class Matching:
     ) -> Execution:
         """Trades `sz` of an order with what it crosses; what is left rests, or is cancelled."""
         done = Execution()
-        starved = self._match(taker, sz, liquidation, done)
+        starved = done.starved = self._match(taker, sz, liquidation, done)
         left = sz - done.sz
         if not left:
             self._tape.moved(taker, 0, "filled")
@@ -83,7 +84,7 @@ class Matching:
             self._tape.moved(taker, left, "marginCanceled" if starved else "canceled")
             self._end(taker, filled=starved and done.sz > 0)
         else:
-            self._rest(taker, left)
+            self._rest(taker, left, traded=done.sz > 0)
             done.rests = True
         return done
 
@@ -111,7 +112,7 @@ class Matching:
         if isinstance(order, Resting):
             self._tape.out.append(BookRemoved(opened.market, order.oid))
             self._tape.moved(opened, order.sz, status)
-            filled = status == "marginCanceled" and order.sz < opened.sz
+            filled = status == "marginCanceled" and order.traded
         elif order.active:
             self._tape.moved(opened, opened.sz, status)
         self._end(opened, filled=filled)
@@ -212,6 +213,7 @@ class Matching:
         position = self._clearing.position
         taker_start, maker_start = position(taker.user, market), position(maker.user, market)
         self.trade(taker, maker.opened, sz, maker.px, liquidation)
+        maker.traded = True
         self.books[market].resize(maker, maker.sz - sz)
         out.append(BookChanged(market, oid, maker.sz))
         if not maker.sz:
@@ -222,10 +224,10 @@ class Matching:
         self.position_changed(maker.user, market, maker_start)
         self.position_changed(taker.user, market, taker_start)
 
-    def _rest(self, opened: OrderStatus, sz: int) -> None:
+    def _rest(self, opened: OrderStatus, sz: int, *, traded: bool) -> None:
         market, oid, user, side = opened.market, opened.oid, opened.user, opened.side
         px = opened.limit_px
-        self.open.add(Resting(oid, user, side, px, sz, opened))
+        self.open.add(Resting(oid, user, side, px, sz, opened, traded))
         self._tape.out.append(BookAdded(market, oid, user, side, px, sz))
 
     def _follow(self, order: Resting, position: int) -> None:

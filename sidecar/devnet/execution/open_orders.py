@@ -106,4 +106,7 @@ class OpenOrders:
             alive |= set(book.orders) | set(self.triggers[market].orders)
         assert set(self.links.children) <= alive
         assert set(self.links.siblings) <= alive
+        for triggers in self.triggers.values():
+            for oid, order in triggers.orders.items():
+                assert not order.parent or oid in self.links.children[order.parent]
         assert {oid for _, oid in self._cloids.values()} <= alive

@@ -13,7 +13,10 @@ IMMEDIATE = frozenset((IOC, MARKET, LIQUIDATION))  # these never rest
 
 
 class Resting(msgspec.Struct, gc=False):
-    """A resting order: `sz` is what is left of it, `opened` its status when it was placed."""
+    """A resting order: `sz` is what is left of it, `opened` its status when it was placed.
+
+    `traded`: whether a part of it was filled; it may also have been clipped, or have shrunk.
+    """
 
     oid: int
     user: bytes
@@ -21,6 +24,7 @@ class Resting(msgspec.Struct, gc=False):
     px: int
     sz: int
     opened: OrderStatus
+    traded: bool = False
 
 
 class Waiting(msgspec.Struct, gc=False):

@@ -23,7 +23,7 @@ from sidecar.devnet.execution.actions import (
 from sidecar.devnet.execution.clearing import Clearing
 from sidecar.devnet.execution.entry import Entry, triggers_above
 from sidecar.devnet.execution.matching import Execution, Matching
-from sidecar.devnet.execution.orders import GTC, IOC, MARKET, Waiting
+from sidecar.devnet.execution.orders import GTC, MARKET, Resting, Waiting
 from sidecar.devnet.execution.refusals import REFUSED, ActionRefused, Refusal, Refused
 from sidecar.devnet.execution.tape import Tape
 from sidecar.fixed import to_text
@@ -64,25 +64,32 @@ class Placing:
             order = matching.open.find_cloid(modify.user, modify.order)
         if order is None or order.opened.market != place.market:
             return REFUSED[Refusal.NOT_MODIFIABLE]
-        child = isinstance(order, Waiting) and not order.active
-        refused = self._entry.refusal(place, child=child, replaces=True)
-        if child and refused is None and (place.trigger is None or not place.reduce_only):
-            refused = REFUSED[Refusal.TRIGGER_PX]
+        refused = self._modification(order, place)
         oid = matching.open.next_oid()
         if refused is not None:
             return self._refuse(oid, place, refused)
         parent = order.parent if isinstance(order, Waiting) else 0
         matching.links.replace(order.opened.oid, oid, parent)
         matching.cancel(order, "canceled")
+        for child in matching.links.children.get(oid, ()):
+            waiting = matching.triggers[place.market].orders.get(child)
+            if waiting is not None:  # its owner may have taken it back
+                waiting.parent = oid
         if isinstance(order, Waiting) and place.trigger is not None:
-            trigger = order.opened.trigger
-            assert trigger is not None
-            position = trigger.is_position_tpsl
-            self._wait(oid, place, parent=order.parent, position_tpsl=position)
+            self._wait(oid, place, parent=parent, position_tpsl=_is_position_tpsl(order))
             return Rested(oid, place.cloid)
-        for child_oid in matching.links.children.get(oid, ()):
-            matching.triggers[place.market].orders[child_oid].parent = oid
         return self._open(oid, place)
+
+    def _modification(self, order: Resting | Waiting, place: Place) -> Refused | None:
+        """Why an order can't become another one. What belongs to a parent or to a position stays
+        what it is: take profit or stop, reduce-only, on its side.
+        """
+        child = isinstance(order, Waiting) and not order.active
+        refused = self._entry.refusal(place, child=child, beside=-1)
+        bound = child or _is_position_tpsl(order)
+        if refused is None and bound and not _fits(place, place.market, order.opened.side):
+            return REFUSED[Refusal.TRIGGER_PX]
+        return refused
 
     def wake(self, order: Waiting) -> None:
         """The mark price reached a waiting order: it trades as a market order, or as a limit."""
@@ -111,12 +118,14 @@ class Placing:
         if place.trigger is not None:
             self._wait(oid, place)
             return Rested(oid, place.cloid)
-        opened = self._status(oid, place, "open", "Market" if place.tif == MARKET else "Limit")
+        opened = self._status(oid, place, "open")
         self._tape.out.append(opened)
         sz = self._entry.reducible(place) if place.reduce_only else place.sz
         return self._outcome(opened, self._matching.execute(opened, sz))
 
     def _place_bracket(self, orders: tuple[Place, ...]) -> list[Outcome]:
+        if not orders:
+            raise ActionRefused("normalTpsl takes an order, then its take profit, its stop or both")
         parent, children = orders[0], orders[1:]
         if parent.trigger is not None or not 0 < len(children) <= 2:
             raise ActionRefused("normalTpsl takes an order, then its take profit, its stop or both")
@@ -130,27 +139,30 @@ class Placing:
         oid = self._matching.open.next_oid()
         if refused is not None:
             return [self._refuse(oid, parent, refused), *[refused] * len(children)]
-        refusals = [self._entry.refusal(child, child=True) for child in children]
+        refusals = [
+            self._entry.refusal(child, child=True, beside=1 + number)
+            for number, child in enumerate(children)
+        ]
         oids = [self._matching.open.next_oid() for _ in children]
         for child, child_oid, reason in zip(children, oids, refusals, strict=True):
             if reason is None:
                 self._wait(child_oid, child, parent=oid)
             else:
                 self._refuse(child_oid, child, reason)
-        waiting = tuple(
-            child for child, reason in zip(oids, refusals, strict=True) if reason is None
-        )
+        waiting = [one for one, reason in zip(oids, refusals, strict=True) if reason is None]
         if waiting:
-            self._matching.links.bracket(oid, waiting)
-        outcome = self._open(oid, parent)
-        still = outcome.__class__ is Rested
-        return [
-            outcome,
-            *(
-                Attached(child, for_fill=still) if reason is None else reason
-                for child, reason in zip(oids, refusals, strict=True)
-            ),
-        ]
+            self._matching.links.bracket(oid, tuple(waiting))
+        outcomes = [self._open(oid, parent)]
+        for child_oid, reason in zip(oids, refusals, strict=True):
+            outcomes.append(reason or self._attached(child_oid, parent.market))
+        return outcomes
+
+    def _attached(self, oid: int, market: int) -> Outcome:
+        """A child, after its parent was executed, which may have ended it."""
+        order = self._matching.triggers[market].orders.get(oid)
+        if order is None:
+            return REFUSED[Refusal.NO_ORDER]
+        return Attached(oid, for_fill=not order.active)
 
     def _place_position_tpsl(self, orders: tuple[Place, ...]) -> list[Outcome]:
         if not 0 < len(orders) <= 2:
@@ -178,24 +190,20 @@ class Placing:
     def _wait(
         self, oid: int, place: Place, *, parent: int = 0, position_tpsl: bool = False
     ) -> None:
-        spec = place.trigger
-        assert spec is not None
-        above = triggers_above(place)
-        condition = f"Price {'above' if above else 'below'} {to_text(spec.px).removesuffix('.0')}"
-        kind = "Take Profit" if spec.tpsl == "tp" else "Stop"
+        assert place.trigger is not None
         opened = self._status(
             oid,
             place,
             "open",
-            f"{kind} {'Market' if spec.is_market else 'Limit'}",
-            trigger=Trigger(spec.px, condition, position_tpsl),
+            trigger=_trigger(place, position_tpsl=position_tpsl),
             sz=0 if position_tpsl else place.sz,
         )
-        self._matching.wait(Waiting(opened, above, spec.is_market, not parent, parent))
+        above, is_market = triggers_above(place), place.trigger.is_market
+        self._matching.wait(Waiting(opened, above, is_market, not parent, parent))
 
     def _refuse(self, oid: int, place: Place, refused: Refused) -> Refused:
-        kind = "Market" if place.tif == MARKET else "Limit"
-        status = self._status(oid, place, refused.refusal.status, kind, tx_hash=None)
+        trigger = None if place.trigger is None else _trigger(place)
+        status = self._status(oid, place, refused.refusal.status, trigger=trigger, tx_hash=None)
         self._tape.out.append(status)
         return refused
 
@@ -204,7 +212,6 @@ class Placing:
         oid: int,
         place: Place,
         status: str,
-        order_type: str,
         *,
         trigger: Trigger | None = None,
         sz: int | None = None,
@@ -228,7 +235,7 @@ class Placing:
             status,
             now,
             now,
-            order_type,
+            _order_type(place),
             self._tape.hash if tx_hash is not None else None,
         )
 
@@ -238,14 +245,9 @@ class Placing:
             return Rested(opened.oid, opened.cloid)
         if done.sz:
             return Filled(opened.oid, opened.cloid, done.sz, done.notional)
-        market_order = opened.tif == MARKET
-        return REFUSED[
-            Refusal.NO_LIQUIDITY
-            if market_order
-            else Refusal.IMMEDIATE
-            if opened.tif == IOC
-            else Refusal.MARGIN
-        ]
+        if done.starved:
+            return REFUSED[Refusal.MARGIN]
+        return REFUSED[Refusal.NO_LIQUIDITY if opened.tif == MARKET else Refusal.IMMEDIATE]
 
 
 def woken(opened: OrderStatus, tif: str, time_ns: int) -> OrderStatus:
@@ -261,6 +263,26 @@ def woken(opened: OrderStatus, tif: str, time_ns: int) -> OrderStatus:
         placed_ns=time_ns,
         hash=None,
     )
+
+
+def _order_type(place: Place) -> str:
+    if place.trigger is None:
+        return "Market" if place.tif == MARKET else "Limit"
+    kind = "Take Profit" if place.trigger.tpsl == "tp" else "Stop"
+    return f"{kind} {'Market' if place.trigger.is_market else 'Limit'}"
+
+
+def _trigger(place: Place, *, position_tpsl: bool = False) -> Trigger:
+    assert place.trigger is not None
+    px = place.trigger.px
+    where = "above" if triggers_above(place) else "below"
+    condition = f"Price {where} {to_text(px).removesuffix('.0')}"
+    return Trigger(px, condition, position_tpsl)
+
+
+def _is_position_tpsl(order: Resting | Waiting) -> bool:
+    trigger = order.opened.trigger
+    return isinstance(order, Waiting) and trigger is not None and trigger.is_position_tpsl
 
 
 def _fits(order: Place, market: int, side: int) -> bool:

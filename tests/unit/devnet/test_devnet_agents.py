@@ -105,3 +105,21 @@ def test_nonces_as_the_rule_says(wanted: list[int]) -> None:
             assert not good
     nonces.use(BEN, NOW, NOW)  # everybody has their own
     assert nonces.used.get(ANN, []) == sorted(used)[-100:]
+
+
+def test_an_ended_approval_makes_room(tape: Tape) -> None:
+    agents = Agents(tape)
+    for number, name in enumerate(("x", "y", "z")):
+        agents.approve(ApproveAgent(ANN, agent(number + 1), name, valid_until=2_000))
+    tape.begin_block(2, 2_000)
+    agents.approve(ApproveAgent(ANN, agent(9), "w"))
+    agents.approve(ApproveAgent(BEN, agent(1), ""))  # nobody's any more
+    assert agents.account_of(agent(1)) == BEN
+
+
+def test_an_agent_is_renamed(tape: Tape) -> None:
+    agents = Agents(tape)
+    for number, name in enumerate(("x", "y", "z")):
+        agents.approve(ApproveAgent(ANN, agent(number + 1), name))
+    agents.approve(ApproveAgent(ANN, agent(3), "w"))
+    assert sorted(one.name for one in agents.approved.values()) == ["w", "x", "y"]

@@ -1,98 +1,17 @@
 """Price-time priority, worked by hand. Whatever else may be sent: test_devnet_any_actions.py."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sidecar.devnet.execution.actions import Action, Cancel, Deposit, Outcome, Place
-from sidecar.devnet.execution.exchange import Exchange
-from sidecar.devnet.execution.markets import MARKETS
-from sidecar.devnet.execution.orders import ALO, GTC, IOC, MARKET
-from sidecar.devnet.execution.refusals import Refusal, Refused
+from exchange_case import ANN, BEN, CAT, DAN, MARK, Pit, order, text
+from sidecar.devnet.execution.actions import Cancel, Withdraw
+from sidecar.devnet.execution.book import Book
+from sidecar.devnet.execution.clearing import FEES
+from sidecar.devnet.execution.orders import ALO, GTC, IOC, MARKET, Resting
+from sidecar.devnet.execution.refusals import Refusal
 from sidecar.fixed import parse
-from sidecar.node.transitions import (
-    ASK,
-    BID,
-    BookAdded,
-    BookChanged,
-    BookRemoved,
-    Fill,
-    OrderStatus,
-    Transition,
-)
-
-ANN, BEN, CAT, DAN = (name * 20 for name in (b"a", b"b", b"c", b"d"))
-TOYOTA = MARKETS[0]
-
-
-class Pit:
-    """An exchange with one market and an open block, and short words for its transitions."""
-
-    def __init__(self) -> None:
-        self.exchange = Exchange("test", (TOYOTA,))
-        self.out = self.exchange.begin_block(1, 1_000)
-        self.mark("3000")
-        for user in (ANN, BEN, CAT, DAN):
-            self.exchange.execute(Deposit(user, parse("10000000")))
-
-    def mark(self, px: str) -> None:
-        """New oracle and mark; what they wake is executed."""
-        del self.out[:]
-        self.exchange.set_prices(0, parse(px), parse(px))
-        self.exchange.wake_triggers()
-        self.exchange.check_invariants()
-
-    def place(self, user: bytes, side: int, sz: str, px: str, tif: str = GTC) -> Refusal | None:
-        return self.do(Place(user, 0, side, parse(px), parse(sz), tif))
-
-    def do(self, action: Action) -> Refusal | None:
-        """Why it was refused, None where it was not."""
-        outcome = self.outcome(action)
-        return outcome.refusal if isinstance(outcome, Refused) else None
-
-    def outcome(self, action: Action) -> Outcome:
-        outcomes = self.outcomes(action)
-        assert not isinstance(outcomes, list)
-        return outcomes
-
-    def outcomes(self, action: Action) -> Outcome | list[Outcome]:
-        del self.out[:]
-        outcomes = self.exchange.execute(action)
-        self.exchange.check_invariants()
-        return outcomes
-
-    def position(self, user: bytes) -> str:
-        return text(self.exchange.clearing.position(user, 0))
-
-    def said(self) -> list[str]:
-        return [words(transition) for transition in self.out]
-
-    def fills(self) -> list[Fill]:
-        return [transition for transition in self.out if isinstance(transition, Fill)]
-
-    def resting(self, side: int) -> list[tuple[int, int]]:
-        return [(order.oid, order.sz) for order in self.exchange.books[0].queue(side)]
-
-
-def words(transition: Transition) -> str:
-    match transition:
-        case OrderStatus():
-            return f"{transition.oid} {transition.status} {text(transition.sz)}"
-        case BookAdded():
-            return f"{transition.oid} added {text(transition.sz)}"
-        case BookChanged():
-            return f"{transition.oid} changed {text(transition.sz)}"
-        case BookRemoved():
-            return f"{transition.oid} removed"
-        case Fill():
-            assert transition.buyer is not None
-            assert transition.seller is not None
-            oids = (transition.buyer.oid, transition.seller.oid)
-            return f"fill {oids[0]}/{oids[1]} {text(transition.sz)}@{text(transition.px)}"
-        case _:
-            raise AssertionError(transition)
-
-
-def text(units: int) -> str:
-    return f"{units / 10**8:g}"
+from sidecar.node.transitions import ASK, BID, BookAdded, OrderStatus
 
 
 @pytest.fixture
@@ -207,10 +126,12 @@ def test_an_ioc_order_that_meets_nobody_is_refused(pit: Pit) -> None:
     assert pit.said() == ["5 iocCancelRejected 9"]
 
 
-def test_an_ioc_order_that_meets_only_its_sender_touches_nothing() -> None:
+@pytest.mark.parametrize(("tif", "why"), [(IOC, Refusal.IMMEDIATE), (MARKET, Refusal.NO_LIQUIDITY)])
+def test_an_order_that_meets_only_its_sender_touches_nothing(tif: str, why: Refusal) -> None:
     pit = Pit()
     pit.place(ANN, ASK, "1", "3000")
-    assert pit.place(ANN, BID, "1", "3000", IOC) is Refusal.IMMEDIATE
+    assert pit.place(ANN, BID, "1", "3000", tif) is why
+    assert pit.said() == [f"2 {why.status} 1"]
     assert pit.resting(ASK) == [(1, parse("1"))]
 
 
@@ -240,6 +161,49 @@ def test_ones_own_resting_order_gives_way(pit: Pit) -> None:
         "3 selfTradeCanceled 4",
         "5 added 1",
     ]
+
+
+def test_ones_own_and_one_without_margin_in_the_midst_of_a_sweep() -> None:
+    """Cat wants 5: Ben's 2, not her own 3, not the 4 of Dan, who has 1 yen, Ann's 1; 2 rest."""
+    pit = Pit()
+    for user, sz, px in ((BEN, "2", "3000"), (CAT, "3", "3000"), (DAN, "4", "3000.1")):
+        pit.place(user, ASK, sz, px)
+    pit.place(ANN, ASK, "1", "3000.2")
+    pit.do(Withdraw(DAN, parse("9999999")))
+    pit.place(CAT, BID, "5", "3000.2")
+    assert pit.said() == [
+        "5 open 5",
+        "fill 5/1 2@3000",
+        "1 changed 0",
+        "1 removed",
+        "1 filled 0",
+        "2 removed",
+        "2 selfTradeCanceled 3",
+        "3 removed",
+        "3 marginCanceled 4",
+        "fill 5/4 1@3000.2",
+        "4 changed 0",
+        "4 removed",
+        "4 filled 0",
+        "5 added 2",
+    ]
+
+
+def test_what_a_sweep_costs(pit: Pit) -> None:
+    """Cat takes 5 and 3 at 3000 and 2 at 3000.5: 30,001 yen.
+
+    Cat     30,001 * 4.5 bp = 13.50045
+    Ann     (15,000 + 6,001) * 1.5 bp = 3.15015
+    Ben     9,000 * 1.5 bp = 1.35
+    FEES    18.0006
+    """
+    pit.place(CAT, BID, "10", "3001")
+    paid = {ANN: "3.15015", BEN: "1.35", CAT: "13.50045", FEES: "-18.0006"}
+    for user, fees in paid.items():
+        account = pit.exchange.clearing.account(user)
+        assert (0 if user == FEES else parse("10000000")) - account.balance == parse(fees)
+    assert [pit.position(user) for user in (ANN, BEN, CAT)] == ["-7", "-3", "10"]
+    assert pit.exchange.clearing.account(CAT).positions[0].cost == parse("30001")
 
 
 def test_cancels(pit: Pit) -> None:
@@ -277,3 +241,46 @@ def test_statuses_keep_when_the_order_was_placed(pit: Pit) -> None:
     status = out[-1]
     assert isinstance(status, OrderStatus)
     assert (status.placed_ns, status.time_ns) == (1_000, 3_000)
+
+
+@pytest.mark.parametrize("tif", [GTC, ALO])
+def test_what_rests_keeps_how_it_was_placed(tif: str) -> None:
+    pit = Pit()
+    pit.do(order(ANN, BID, "1", MARK, tif, cloid=b"x" * 16))
+    opened = pit.exchange.books[0].orders[1].opened
+    assert (opened.tif, opened.cloid, opened.order_type) == (tif, b"x" * 16, "Limit")
+
+
+orders = st.tuples(st.integers(0, 1), st.integers(1, 4), st.integers(1, 9), st.sampled_from("ab"))
+steps = st.lists(st.tuples(orders, st.none() | st.integers(0, 40), st.integers(0, 8)), max_size=40)
+
+
+@given(steps)
+def test_the_book_is_a_sorted_list(
+    story: list[tuple[tuple[int, int, int, str], int | None, int]],
+) -> None:
+    """Each step adds an order, then one that rests shrinks to a size, or goes (0)."""
+    book, alive = Book(), list[Resting]()
+    for oid, ((side, away, sz, name), which, left) in enumerate(story):
+        px = away + 10 * side  # never crossed
+        status = OrderStatus(oid, b"", 0, side, px, sz, sz, GTC, False, None, None, "open")
+        alive.append(Resting(oid, name.encode(), side, px, sz, status))
+        book.add(alive[-1])
+        if which is not None:
+            one = alive[which % len(alive)]
+            book.resize(one, min(left, one.sz) or one.sz)
+            if not left:
+                book.remove(one)
+                alive.remove(one)
+        book.check_invariants()
+    for side, sign in ((BID, -1), (ASK, 1)):
+        queue = sorted((o for o in alive if o.side == side), key=lambda o: (o.px * sign, o.oid))
+        assert list(book.queue(side)) == queue
+        assert book.first(side) is (queue[0] if queue else None)
+        assert book.best_px(side) == (queue[0].px if queue else None)
+        assert book.totals[side] == sum(o.sz for o in queue)
+        for px in {o.px for o in queue}:
+            level = [o.sz for o in queue if o.px == px]
+            assert book.level(side, px) == (sum(level), len(level))
+    for user in (b"a", b"b"):
+        assert list(book.of_user(user).values()) == [o for o in alive if o.user == user]

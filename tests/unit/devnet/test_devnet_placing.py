@@ -1,13 +1,11 @@
-"""Reduce-only, triggers, take profit and stop, modification, refusals: worked by hand.
+"""Reduce-only, take profit and stop of an order and of a position, modification: worked by hand.
 
 Numbers of orders are their oids: the first one placed is 1.
 """
 
-from typing import Any
-
 import pytest
-from test_devnet_matching import ANN, BEN, CAT, DAN, Pit
 
+from exchange_case import ANN, BEN, CAT, DAN, Pit, bracket, order, profit, stop
 from sidecar.devnet.execution.actions import (
     DONE,
     NORMAL_TPSL,
@@ -25,12 +23,10 @@ from sidecar.devnet.execution.actions import (
     UpdateLeverage,
     Withdraw,
 )
-from sidecar.devnet.execution.orders import ALO, GTC, IOC, MARKET
-from sidecar.devnet.execution.refusals import ActionRefused, Refusal, Refused
+from sidecar.devnet.execution.orders import ALO, IOC, MARKET
+from sidecar.devnet.execution.refusals import REFUSED, ActionRefused, Refusal, Refused
 from sidecar.fixed import parse
-from sidecar.node.transitions import ASK, BID, OrderStatus, Trigger
-
-MARK = "3000"
+from sidecar.node.transitions import ASK, BID
 
 
 @pytest.fixture
@@ -39,52 +35,17 @@ def pit() -> Pit:
     return Pit()
 
 
-def order(
-    user: bytes,
-    side: int,
-    sz: str,
-    px: str,
-    tif: str = GTC,
-    *,
-    reduce_only: bool = False,
-    cloid: bytes | None = None,
-    trigger: TriggerSpec | None = None,
-) -> Place:
-    return Place(user, 0, side, parse(px), parse(sz), tif, cloid, reduce_only, trigger)
-
-
-def stop(side: int, sz: str, at: str, worst: str, *, user: bytes = ANN, tpsl: str = "sl") -> Place:
-    """A market order that waits, and only reduces."""
-    spec = TriggerSpec(parse(at), True, tpsl)
-    return order(user, side, sz, worst, reduce_only=True, trigger=spec)
-
-
-def profit(side: int, sz: str, at: str, *, user: bytes = ANN) -> Place:
-    """A limit order at its trigger price that waits, and only reduces."""
-    return order(user, side, sz, at, reduce_only=True, trigger=TriggerSpec(parse(at), False, "tp"))
-
-
-def trade(pit: Pit, buyer: bytes, seller: bytes, sz: str, px: str = MARK) -> None:
-    """A trade of two resting strangers; two oids."""
-    pit.do(order(seller, ASK, sz, px))
-    pit.do(order(buyer, BID, sz, px))
-
-
-def refusal(pit: Pit, action: Any) -> Refusal | None:
-    return pit.do(action)
-
-
 # Reduce-only
 
 
 def test_reduce_only_is_clipped_to_the_position(pit: Pit) -> None:
-    trade(pit, ANN, BEN, "5")
+    pit.trade(ANN, BEN, "5")
     assert pit.do(order(ANN, ASK, "8", "3010", reduce_only=True)) is None
     assert pit.said() == ["3 open 8", "3 added 5"]
 
 
 def test_reduce_only_taker_is_clipped(pit: Pit) -> None:
-    trade(pit, ANN, BEN, "5")
+    pit.trade(ANN, BEN, "5")
     pit.do(order(CAT, BID, "9", "2990"))
     outcome = pit.outcome(order(ANN, ASK, "8", "2990", IOC, reduce_only=True))
     assert outcome == Filled(4, None, parse("5"), parse("14950"))  # 5 * 2990
@@ -95,7 +56,7 @@ def test_reduce_only_taker_is_clipped(pit: Pit) -> None:
 @pytest.mark.parametrize(("side", "held"), [(BID, "5"), (ASK, None), (BID, None)])
 def test_reduce_only_with_nothing_to_reduce(pit: Pit, side: int, held: str | None) -> None:
     if held is not None:
-        trade(pit, ANN, BEN, held)
+        pit.trade(ANN, BEN, held)
     assert pit.do(order(ANN, side, "1", "3000", reduce_only=True)) is Refusal.REDUCE_ONLY
     assert pit.said()[-1].endswith("reduceOnlyRejected 1")
 
@@ -104,7 +65,7 @@ def test_resting_reduce_only_orders_follow_the_position(pit: Pit) -> None:
     """Long 5, resting 4 and 3 to reduce. Selling 3 leaves 2: both shrink to 2; selling 3 more
     turns the position: both go.
     """
-    trade(pit, ANN, BEN, "5")
+    pit.trade(ANN, BEN, "5")
     pit.do(order(ANN, ASK, "4", "3010", reduce_only=True))
     pit.do(order(ANN, ASK, "3", "3020", reduce_only=True))
     pit.do(order(CAT, BID, "9", "2990"))
@@ -129,7 +90,7 @@ def test_resting_reduce_only_orders_follow_the_position(pit: Pit) -> None:
 
 
 def test_one_fill_of_a_reduce_only_maker_shrinks_the_others(pit: Pit) -> None:
-    trade(pit, ANN, BEN, "5")
+    pit.trade(ANN, BEN, "5")
     pit.do(order(ANN, ASK, "5", "3010", reduce_only=True))
     pit.do(order(ANN, ASK, "5", "3020", reduce_only=True))
     pit.do(order(CAT, BID, "7", "3020", IOC))
@@ -145,9 +106,37 @@ def test_one_fill_of_a_reduce_only_maker_shrinks_the_others(pit: Pit) -> None:
     ]
 
 
+def test_several_bids_that_reduce_a_short_go_with_it(pit: Pit) -> None:
+    pit.trade(BEN, ANN, "5")
+    pit.do(order(ANN, BID, "4", "2990", reduce_only=True))
+    pit.do(order(ANN, BID, "9", "2980", reduce_only=True))
+    assert pit.said() == ["4 open 9", "4 added 5"]
+    pit.do(order(CAT, ASK, "9", "3010"))
+    pit.do(order(ANN, BID, "2", "3010", IOC))
+    assert pit.said()[3:] == ["3 changed 3", "4 changed 3", "6 filled 0"]
+    pit.do(order(ANN, BID, "3", "3010", IOC))
+    assert pit.said()[3:] == [
+        "3 removed",
+        "3 reduceOnlyCanceled 3",
+        "4 removed",
+        "4 reduceOnlyCanceled 3",
+        "7 filled 0",
+    ]
+
+
+def test_a_part_of_a_reduce_only_maker_shrinks_the_others(pit: Pit) -> None:
+    pit.trade(ANN, BEN, "5")
+    pit.do(order(ANN, ASK, "5", "3010", reduce_only=True))
+    pit.do(order(ANN, ASK, "5", "3020", reduce_only=True))
+    pit.do(order(CAT, BID, "2", "3010"))
+    assert pit.said()[2:] == ["3 changed 3", "4 changed 3", "5 filled 0"]
+    pit.trade(ANN, DAN, "2", "3005")
+    assert pit.resting(ASK) == [(3, parse("3")), (4, parse("3"))]  # they never grow
+
+
 def test_dust_may_be_closed_whatever_its_worth(pit: Pit) -> None:
     """0.2 at 3000 is 600 yen: too little to open, not too little to close."""
-    trade(pit, ANN, BEN, "1")
+    pit.trade(ANN, BEN, "1")
     pit.do(order(CAT, BID, "9", "2990"))
     pit.do(order(ANN, ASK, "0.8", "2990", IOC))
     assert pit.do(order(ANN, ASK, "0.2", "2990", IOC)) is Refusal.MIN_NOTIONAL
@@ -174,7 +163,8 @@ def test_a_maker_without_margin_gives_way(pit: Pit) -> None:
     ]
 
 
-def test_a_taker_without_margin_stops(pit: Pit) -> None:
+@pytest.mark.parametrize("tif", ["Gtc", IOC, MARKET])
+def test_a_taker_without_margin_stops(pit: Pit, tif: str) -> None:
     """At 1x, with 40,000 yen and the mark at 3000: buying 10 at 3000 leaves 40,000 - 13.5; 3 more
     at 4000 would leave 39,986.5 - 3 * 1000 - 5.4 = 36,981.1, less than 13 * 3000 = 39,000.
     """
@@ -182,220 +172,12 @@ def test_a_taker_without_margin_stops(pit: Pit) -> None:
     pit.do(order(BEN, ASK, "3", "4000"))
     pit.do(UpdateLeverage(DAN, 0, 1, True))
     pit.do(Withdraw(DAN, parse("9960000")))
-    outcome = pit.outcome(order(DAN, BID, "13", "4000"))
+    outcome = pit.outcome(order(DAN, BID, "13", "4000", tif))
     assert outcome == Filled(3, None, parse("10"), parse("30000"))
     assert pit.said()[-2:] == ["1 filled 0", "3 marginCanceled 3"]
 
 
-# Refusals
-
-
-@pytest.mark.parametrize(
-    ("place", "status", "message"),
-    [
-        (order(ANN, BID, "1", "3000.05"), "tickRejected", "Price must be divisible by tick size."),
-        (order(ANN, BID, "1", "0"), "rejected", "Order has invalid price."),
-        (order(ANN, BID, "0", "3000"), "rejected", "Order has zero size."),
-        (order(ANN, BID, "0.001", "3000"), "rejected", "Order has invalid size."),
-        (
-            order(ANN, BID, "0.33", "3000"),
-            "minTradeNtlRejected",
-            "Order must have minimum value of 1000 JPY.",
-        ),
-        (
-            order(ANN, ASK, "1", "2990", ALO),
-            "badAloPxRejected",
-            "Post only order would have immediately matched, bbo was 2990@none.",
-        ),
-        (
-            order(ANN, BID, "1", "2990", IOC),
-            "iocCancelRejected",
-            "Order could not immediately match against any resting orders.",
-        ),
-        (
-            order(ANN, BID, "1", "2990", MARKET),
-            "marketOrderNoLiquidityRejected",
-            "No liquidity available for market order.",
-        ),
-        (order(ANN, ASK, "1", "5400.1"), "oracleRejected", "Order price too far from oracle"),
-        (order(ANN, BID, "2", "599"), "oracleRejected", "Order price too far from oracle"),
-        (
-            order(ANN, BID, "1000000", "3000"),
-            "perpMarginRejected",
-            "Insufficient margin to place order.",
-        ),
-        (
-            stop(ASK, "1", "2990", "2000"),
-            "reduceOnlyRejected",
-            "Reduce only order would increase position.",
-        ),
-        (
-            order(ANN, ASK, "1", "2000", trigger=TriggerSpec(parse("3000"), True, "sl")),
-            "badTriggerPxRejected",
-            "Invalid TP/SL price.",
-        ),
-        (
-            order(ANN, ASK, "1", "3000", trigger=TriggerSpec(parse("3000"), True, "tp")),
-            "badTriggerPxRejected",
-            "Invalid TP/SL price.",
-        ),
-        (
-            order(ANN, ASK, "1", "2000", trigger=TriggerSpec(parse("2990.05"), True, "sl")),
-            "badTriggerPxRejected",
-            "Invalid TP/SL price.",
-        ),
-    ],
-)
-def test_every_refusal_in_its_words(pit: Pit, place: Place, status: str, message: str) -> None:
-    pit.do(order(BEN, BID, "1", "2990"))
-    outcome = pit.outcome(place)
-    assert isinstance(outcome, Refused)
-    assert outcome.message == message
-    (said,) = pit.out
-    assert isinstance(said, OrderStatus)
-    assert (said.status, said.hash) == (status, None)
-
-
-def test_both_sides_of_the_bbo_are_told(pit: Pit) -> None:
-    pit.do(order(BEN, BID, "1", "2999.5"))
-    pit.do(order(BEN, ASK, "1", "3000"))
-    outcome = pit.outcome(order(ANN, BID, "1", "3000", ALO))
-    assert isinstance(outcome, Refused)
-    assert outcome.message.endswith("bbo was 2999.5@3000.")
-
-
-def test_leverage_that_no_tier_allows_for_so_much(pit: Pit) -> None:
-    """At 50x up to 3 billion: 1,000,000 at 3000 is just that, and takes 60 million of margin."""
-    pit.exchange.clearing.account(ANN).balance = parse("100000000")
-    pit.do(UpdateLeverage(ANN, 0, 50, True))
-    big = order(ANN, BID, "1000000", "3000")
-    assert pit.do(big) is Refusal.MAX_POSITION
-    assert pit.do(order(ANN, BID, "999999", "3000")) is None
-
-
-def test_so_many_orders_and_no_more(pit: Pit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.devnet.execution.entry.DEVNET_OPEN_ORDERS_MAX", 2)
-    trade(pit, ANN, BEN, "1")
-    pit.do(order(ANN, BID, "1", "2990"))
-    pit.do(stop(ASK, "1", "2900", "2000"))
-    assert pit.do(order(ANN, BID, "1", "2990")) is Refusal.TOO_MANY_ORDERS
-    assert pit.do(Modify(ANN, 3, order(ANN, BID, "1", "2980"))) is None
-    pit.do(Cancel(ANN, 0, 4))
-    assert pit.do(order(ANN, BID, "1", "2990")) is None
-
-
-# Stops and take profits
-
-
-def test_a_stop_waits_for_the_mark_alone(pit: Pit) -> None:
-    trade(pit, ANN, BEN, "5")
-    assert pit.outcome(stop(ASK, "5", "2950", "2800")) == Rested(3, None)
-    (opened,) = pit.out
-    assert isinstance(opened, OrderStatus)
-    assert opened.trigger == Trigger(parse("2950"), "Price below 2950")
-    assert (opened.order_type, opened.tif, opened.status) == ("Stop Market", None, "open")
-    pit.do(order(CAT, BID, "9", "2940"))
-    pit.do(order(BEN, ASK, "1", "2940", IOC))  # trades go through the price, the mark does not
-    pit.mark("2950.1")
-    assert pit.said() == []
-    pit.mark("2950")
-    assert pit.said() == ["3 triggered 5", "fill 4/3 5@2940", "4 changed 3", "3 filled 0"]
-    waited, *_, filled = pit.out
-    assert isinstance(waited, OrderStatus)
-    assert isinstance(filled, OrderStatus)
-    assert waited.trigger == opened.trigger
-    assert filled.trigger == Trigger(0, "Triggered", waiting=False)
-
-
-@pytest.mark.parametrize(
-    ("position", "tpsl", "side", "at", "worst", "before", "reached", "condition"),
-    [
-        (BID, "sl", ASK, "2950", "2800", "2950.1", "2950", "Price below 2950"),
-        (BID, "tp", ASK, "3050", "2800", "3049.9", "3050", "Price above 3050"),
-        (ASK, "sl", BID, "3050", "3200", "3049.9", "3050", "Price above 3050"),
-        (ASK, "tp", BID, "2950", "3200", "2950.1", "2950", "Price below 2950"),
-    ],
-)
-def test_which_way_each_of_them_waits(
-    pit: Pit,
-    position: int,
-    tpsl: str,
-    side: int,
-    at: str,
-    worst: str,
-    before: str,
-    reached: str,
-    condition: str,
-) -> None:
-    trade(pit, *((ANN, BEN) if position == BID else (BEN, ANN)), "5")
-    pit.do(order(CAT, 1 - side, "5", "3000"))
-    pit.do(stop(side, "5", at, worst, tpsl=tpsl))
-    (opened,) = pit.out
-    assert isinstance(opened, OrderStatus)
-    assert opened.trigger is not None
-    assert opened.trigger.condition == condition
-    pit.mark(before)
-    assert pit.said() == []
-    pit.mark(reached)
-    assert pit.said()[0] == "4 triggered 5"
-    assert pit.position(ANN) == "0"
-
-
-def test_a_limit_that_triggers_rests_under_its_id(pit: Pit) -> None:
-    trade(pit, ANN, BEN, "5")
-    pit.do(profit(ASK, "5", "3100"))
-    pit.mark("3100")
-    assert pit.said() == ["3 triggered 5", "3 added 5"]
-    resting = pit.exchange.books[0].orders[3].opened
-    assert (resting.tif, resting.trigger) == ("Gtc", Trigger(0, "Triggered", waiting=False))
-    assert pit.outcome(Cancel(ANN, 0, 3)) is DONE
-
-
-def test_the_oldest_triggers_first(pit: Pit) -> None:
-    trade(pit, ANN, BEN, "4")
-    pit.do(order(CAT, BID, "9", "2900"))
-    for at in ("2930", "2950", "2940"):
-        pit.do(stop(ASK, "1", at, "2800"))
-    pit.mark("2935")
-    assert [said for said in pit.said() if "triggered" in said] == [
-        "5 triggered 1",
-        "6 triggered 1",
-    ]
-    pit.mark("2930")
-    assert pit.said()[0] == "4 triggered 1"
-
-
-@pytest.mark.parametrize(
-    ("liquidity", "position", "status"),
-    [
-        (None, "5", "marketOrderNoLiquidityRejected 5"),
-        ("2790", "5", "marketOrderNoLiquidityRejected 5"),  # under its worst price
-        ("2900", None, "reduceOnlyRejected 5"),
-    ],
-)
-def test_a_trigger_that_comes_to_nothing(
-    pit: Pit, liquidity: str | None, position: str | None, status: str
-) -> None:
-    trade(pit, ANN, BEN, "5")
-    pit.do(stop(ASK, "5", "2950", "2800"))
-    if position is None:
-        trade(pit, BEN, ANN, "5")
-    if liquidity is not None:
-        pit.do(order(CAT, BID, "9", liquidity))
-    pit.mark("2900")
-    assert pit.said() == ["3 triggered 5", f"3 {status}"]
-
-
 # An order with its take profit and stop
-
-
-def bracket(parent: Place) -> PlaceGroup:
-    side = 1 - parent.side
-    at = ("3100", "2900") if side == ASK else ("2900", "3100")
-    worst = "2700" if side == ASK else "3300"
-    return PlaceGroup(
-        ANN, (parent, profit(side, "5", at[0]), stop(side, "5", at[1], worst)), NORMAL_TPSL
-    )
 
 
 def test_children_wait_for_the_fill_then_for_their_price(pit: Pit) -> None:
@@ -493,6 +275,84 @@ def test_children_of_a_parent_that_lost_its_margin_halfway_live(pit: Pit) -> Non
     ]
 
 
+def test_a_short_and_its_stop(pit: Pit) -> None:
+    pit.do(order(BEN, BID, "5", "3000"))
+    pit.outcomes(bracket(order(ANN, ASK, "5", "3000", MARKET)))
+    assert pit.said()[-3:] == ["2 filled 0", "3 open 5", "4 open 5"]
+    pit.do(order(CAT, ASK, "5", "3110"))
+    pit.mark("3100")
+    assert pit.said() == [
+        "4 triggered 5",
+        "fill 4/5 5@3110",
+        "5 changed 0",
+        "5 removed",
+        "5 filled 0",
+        "4 filled 0",
+        "3 siblingFilledCanceled 5",
+    ]
+
+
+@pytest.mark.parametrize("tif", [IOC, MARKET])
+def test_a_parent_that_fills_in_part_and_never_rests_has_no_children(pit: Pit, tif: str) -> None:
+    pit.do(order(BEN, ASK, "2", "3000"))
+    pit.outcomes(bracket(order(ANN, BID, "5", "3000", tif)))
+    assert pit.said()[-2:] == ["1 filled 0", "2 canceled 3"]
+    assert pit.waiting() == []
+
+
+def test_children_of_a_parent_that_met_its_owner_go(pit: Pit) -> None:
+    pit.outcomes(bracket(order(ANN, BID, "5", "2990")))
+    pit.do(order(BEN, BID, "1", "2980"))
+    pit.do(order(ANN, ASK, "1", "2980", IOC))
+    assert pit.said()[:3] == ["5 open 1", "1 removed", "1 selfTradeCanceled 5"]
+    assert pit.waiting() == []
+
+
+def test_children_of_a_parent_that_never_had_its_margin_go(pit: Pit) -> None:
+    """At 1x, with 5,000 yen: 3 at a mark of 3000 take 9,000."""
+    pit.do(UpdateLeverage(ANN, 0, 1, True))
+    pit.outcomes(bracket(order(ANN, BID, "5", "2990")))
+    pit.do(Withdraw(ANN, parse("9995000")))
+    pit.do(order(CAT, ASK, "3", "2990"))
+    assert pit.said() == ["4 open 3", "1 removed", "1 marginCanceled 5", "4 added 3"]
+    assert pit.waiting() == []
+
+
+def test_one_child_is_refused_and_the_other_lives(pit: Pit) -> None:
+    orders = (
+        order(ANN, BID, "5", "2990"),
+        profit(ASK, "5", "3100.05"),
+        stop(ASK, "5", "2900", "1"),
+    )
+    assert pit.outcomes(PlaceGroup(ANN, orders, NORMAL_TPSL)) == [
+        Rested(1, None),
+        REFUSED[Refusal.TICK],
+        Attached(3, for_fill=True),
+    ]
+    assert pit.said() == ["2 tickRejected 5", "1 open 5", "1 added 5"]
+    pit.do(order(CAT, ASK, "5", "2990"))
+    assert pit.said()[-2:] == ["3 open 5", "4 filled 0"]
+
+
+def test_a_child_that_is_taken_back_never_was_open(pit: Pit) -> None:
+    pit.outcomes(bracket(order(ANN, BID, "5", "2990")))
+    assert pit.outcome(Cancel(ANN, 0, 2)) is DONE
+    assert pit.said() == []
+    pit.do(order(CAT, ASK, "5", "2990"))
+    assert pit.said()[-2:] == ["3 open 5", "4 filled 0"]
+
+
+def test_a_child_whose_price_went_by_triggers_at_the_next_marks(pit: Pit) -> None:
+    pit.outcomes(bracket(order(ANN, BID, "5", "2990")))
+    pit.mark("2900")
+    pit.do(order(CAT, ASK, "5", "2990"))
+    assert pit.waiting() == [2, 3]
+    pit.do(order(CAT, BID, "5", "2890"))
+    pit.mark("2899")
+    assert pit.said()[0] == "3 triggered 5"
+    assert pit.said()[-1] == "2 siblingFilledCanceled 5"
+
+
 def test_a_refused_parent_has_no_children(pit: Pit) -> None:
     outcomes = pit.outcomes(bracket(order(ANN, BID, "5", "2990.05")))
     assert isinstance(outcomes, list)
@@ -527,7 +387,7 @@ def test_groups_that_make_no_sense_change_nothing(
 
 def cover(pit: Pit) -> None:
     """Ann's long of 5 (oids 1, 2) gets 3 and 4: take profit at 3100, stop at 2900."""
-    trade(pit, ANN, BEN, "5")
+    pit.trade(ANN, BEN, "5")
     orders = (
         stop(ASK, "0", "3100", "2700", tpsl="tp"),
         stop(ASK, "0", "2900", "2700"),
@@ -539,7 +399,7 @@ def cover(pit: Pit) -> None:
 def test_the_whole_position_whatever_it_is_by_then(pit: Pit) -> None:
     cover(pit)
     assert pit.said() == ["3 open 0", "4 open 0"]
-    trade(pit, ANN, BEN, "2")
+    pit.trade(ANN, BEN, "2")
     pit.do(order(CAT, BID, "9", "2890"))
     pit.mark("2900")
     assert pit.said() == [
@@ -553,14 +413,62 @@ def test_the_whole_position_whatever_it_is_by_then(pit: Pit) -> None:
 
 def test_they_go_with_the_position(pit: Pit) -> None:
     cover(pit)
-    trade(pit, BEN, ANN, "4")
+    pit.trade(BEN, ANN, "4")
     assert pit.position(ANN) == "1"
     assert len(pit.exchange.matching.triggers[0].orders) == 2
-    trade(pit, BEN, ANN, "2")  # turns it
+    pit.trade(BEN, ANN, "2")  # turns it
     assert [said for said in pit.said() if "reduceOnly" in said] == [
         "3 reduceOnlyCanceled 0",
         "4 reduceOnlyCanceled 0",
     ]
+
+
+def limited(pit: Pit) -> None:
+    """Likewise, but the take profit is a limit order; it triggered, and rests."""
+    pit.trade(ANN, BEN, "5")
+    orders = (profit(ASK, "0", "3100"), stop(ASK, "0", "2900", "2700"))
+    pit.outcomes(PlaceGroup(ANN, orders, POSITION_TPSL))
+    pit.mark("3100")
+    assert pit.said() == ["3 triggered 0", "3 added 5"]
+
+
+def test_the_stop_stays_until_the_take_profit_is_filled_whole(pit: Pit) -> None:
+    limited(pit)
+    pit.do(order(CAT, BID, "2", "3100"))
+    assert pit.said() == ["5 open 2", "fill 5/3 2@3100", "3 changed 3", "5 filled 0"]
+    pit.do(order(CAT, BID, "3", "3100"))
+    assert pit.said()[2:] == [
+        "3 changed 0",
+        "3 removed",
+        "3 filled 0",
+        "4 siblingFilledCanceled 0",
+        "6 filled 0",
+    ]
+
+
+def test_both_go_where_the_position_is_closed_by_hand(pit: Pit) -> None:
+    limited(pit)
+    pit.do(order(CAT, BID, "5", "3090"))
+    pit.do(order(ANN, ASK, "5", "3090", IOC))
+    assert [said for said in pit.said() if "reduceOnly" in said] == [
+        "3 reduceOnlyCanceled 5",
+        "4 reduceOnlyCanceled 0",
+    ]
+
+
+def test_one_of_a_positions_two_is_refused(pit: Pit) -> None:
+    pit.trade(ANN, BEN, "5")
+    orders = (stop(ASK, "0", "3000", "2700", tpsl="tp"), stop(ASK, "0", "2900", "2700"))
+    outcomes = pit.outcomes(PlaceGroup(ANN, orders, POSITION_TPSL))
+    assert outcomes == [REFUSED[Refusal.TRIGGER_PX], Attached(4, for_fill=False)]
+    assert pit.said() == ["3 badTriggerPxRejected 0", "4 open 0"]
+
+
+def test_no_position_nothing_to_cover(pit: Pit) -> None:
+    orders = (stop(ASK, "0", "3100", "2700", tpsl="tp"), stop(ASK, "0", "2900", "2700"))
+    outcomes = pit.outcomes(PlaceGroup(ANN, orders, POSITION_TPSL))
+    assert outcomes == [REFUSED[Refusal.REDUCE_ONLY]] * 2
+    assert pit.waiting() == []
 
 
 # Modification, cancels
@@ -620,8 +528,67 @@ def test_a_modified_child_keeps_its_place(pit: Pit) -> None:
     assert pit.said()[-2:] == ["4 filled 0", "2 siblingFilledCanceled 5"]
 
 
+def test_a_modified_stop_and_a_modified_take_profit_give_way_to_each_other(pit: Pit) -> None:
+    """The stop is modified while it waits, the take profit while it rests; then that is filled."""
+    pit.do(order(BEN, ASK, "5", "3000"))
+    pit.outcomes(bracket(order(ANN, BID, "5", "3000", IOC)))
+    assert pit.outcome(Modify(ANN, 4, stop(ASK, "5", "2950", "2700"))) == Rested(5, None)
+    assert pit.said() == ["4 canceled 5", "5 open 5"]
+    pit.mark("3100")
+    pit.do(Modify(ANN, 3, order(ANN, ASK, "5", "3090", reduce_only=True)))
+    assert pit.said() == ["3 removed", "3 canceled 5", "6 open 5", "6 added 5"]
+    pit.do(order(CAT, BID, "5", "3090"))
+    assert pit.said()[-2:] == ["5 siblingFilledCanceled 5", "7 filled 0"]
+
+
+def test_a_refused_modification_leaves_a_stop_and_its_sibling(pit: Pit) -> None:
+    pit.do(order(BEN, ASK, "5", "3000"))
+    pit.outcomes(bracket(order(ANN, BID, "5", "3000", IOC)))
+    assert pit.do(Modify(ANN, 4, stop(ASK, "5", "3000", "2700"))) is Refusal.TRIGGER_PX
+    assert pit.said() == ["5 badTriggerPxRejected 5"]
+    pit.do(order(CAT, BID, "5", "2890"))
+    pit.mark("2900")
+    assert pit.said()[-2:] == ["4 filled 0", "3 siblingFilledCanceled 5"]
+
+
+def test_a_child_stays_a_stop_or_take_profit(pit: Pit) -> None:
+    pit.outcomes(bracket(order(ANN, BID, "5", "2990")))
+    wanted = order(ANN, ASK, "5", "3100")
+    assert pit.do(Modify(ANN, 2, wanted)) is Refusal.TRIGGER_PX
+    assert pit.waiting() == [2, 3]
+
+
+def test_a_modified_parent_that_fills_at_once_wakes_its_children(pit: Pit) -> None:
+    pit.outcomes(bracket(order(ANN, BID, "5", "2990")))
+    pit.do(order(BEN, ASK, "5", "3000"))
+    outcome = pit.outcome(Modify(ANN, 1, order(ANN, BID, "5", "3000")))
+    assert outcome == Filled(5, None, parse("5"), parse("15000"))
+    assert pit.said()[-3:] == ["5 filled 0", "2 open 5", "3 open 5"]
+
+
+def test_a_modified_order_that_only_reduces_is_clipped_again(pit: Pit) -> None:
+    pit.trade(ANN, BEN, "5")
+    pit.do(order(ANN, ASK, "2", "3010", reduce_only=True))
+    pit.do(Modify(ANN, 3, order(ANN, ASK, "8", "3005", reduce_only=True)))
+    assert pit.said() == ["3 removed", "3 canceled 2", "4 open 8", "4 added 5"]
+
+
+def test_a_waiting_order_is_cancelled_by_cloid(pit: Pit) -> None:
+    spec = TriggerSpec(parse("3100"), False, "sl")
+    pit.do(order(ANN, BID, "1", "3100", cloid=b"x" * 16, trigger=spec))
+    assert pit.do(CancelByCloid(BEN, 0, b"x" * 16)) is Refusal.NO_ORDER
+    assert pit.outcome(CancelByCloid(ANN, 0, b"x" * 16)) is DONE
+    assert pit.said() == ["1 canceled 1"]
+
+
+def test_a_cloid_may_be_used_again(pit: Pit) -> None:
+    for oid in (1, 2):
+        assert pit.outcome(order(ANN, BID, "1", "2990", cloid=b"x" * 16)) == Rested(oid, b"x" * 16)
+        assert pit.outcome(CancelByCloid(ANN, 0, b"x" * 16)) is DONE
+
+
 def test_scheduled_cancel(pit: Pit) -> None:
-    trade(pit, ANN, BEN, "1")
+    pit.trade(ANN, BEN, "1")
     pit.do(order(ANN, BID, "1", "2990"))
     pit.do(stop(ASK, "1", "2900", "2800"))
     now = pit.exchange.tape.time_ns
@@ -637,3 +604,52 @@ def test_scheduled_cancel(pit: Pit) -> None:
         assert len(pit.out) == said
         if said:
             assert pit.said() == ["3 removed", "3 scheduledCancel 1", "4 scheduledCancel 1"]
+
+
+# What goes by the links while they change
+
+
+def test_a_parent_is_modified_after_one_of_its_children_was_taken_back(pit: Pit) -> None:
+    pit.outcomes(bracket(order(ANN, BID, "5", "2990")))
+    pit.do(Cancel(ANN, 0, 2))
+    assert pit.outcome(Modify(ANN, 1, order(ANN, BID, "5", "2995"))) == Rested(4, None)
+    pit.do(order(CAT, ASK, "5", "2995"))
+    assert pit.said()[-2:] == ["3 open 5", "5 filled 0"]
+
+
+def test_a_child_is_modified_after_its_parent_became_a_stop_twice(pit: Pit) -> None:
+    pit.outcomes(bracket(order(ANN, BID, "5", "2990")))
+    entry = order(ANN, BID, "5", "3060", trigger=TriggerSpec(parse("3050"), False, "sl"))
+    assert pit.outcome(Modify(ANN, 1, entry)) == Rested(4, None)
+    assert pit.outcome(Modify(ANN, 4, entry)) == Rested(5, None)
+    assert pit.outcome(Modify(ANN, 3, stop(ASK, "5", "2950", "2700"))) == Rested(6, None)
+    pit.do(order(BEN, ASK, "5", "3055"))
+    pit.mark("3050")
+    assert pit.said()[-3:] == ["5 filled 0", "2 open 5", "6 open 5"]
+
+
+def test_a_take_profit_that_lost_its_margin_untraded_leaves_the_stop(pit: Pit) -> None:
+    """Long 2 of the 5 that the take profit is for: it rests with 2. At a mark of 3500 Ann takes
+    out all but 10% of the notional, 700 yen; selling 2 at 3100 would cost 2 * 400.
+    """
+    pit.do(order(BEN, ASK, "5", "3000"))
+    pit.outcomes(bracket(order(ANN, BID, "5", "3000", IOC)))
+    pit.trade(BEN, ANN, "3")
+    pit.mark("3100")
+    assert pit.said() == ["3 triggered 5", "3 added 2"]
+    pit.mark("3500")
+    account = pit.exchange.clearing.account(ANN)
+    pit.do(Withdraw(ANN, pit.exchange.clearing.account_value(account) - parse("700")))
+    pit.do(order(CAT, BID, "2", "3100"))
+    assert pit.said() == ["7 open 2", "3 removed", "3 marginCanceled 2", "7 added 2"]
+    assert pit.waiting() == [4]
+
+
+def test_a_positions_stop_stays_one_whatever_it_is_modified_to(pit: Pit) -> None:
+    """On the other side and not only reducing, it would double the position."""
+    cover(pit)
+    more = order(ANN, BID, "1", "3300", trigger=TriggerSpec(parse("3100"), True, "sl"))
+    pit.do(Modify(ANN, 3, more))
+    pit.do(order(CAT, ASK, "9", "3100"))
+    pit.mark("3100")
+    assert pit.position(ANN) in ("5", "6")  # it was refused, or buys the 1 that it says
