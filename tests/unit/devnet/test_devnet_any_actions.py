@@ -155,6 +155,16 @@ class World:
                 self.paid_in -= action.amount
         self.exchange.matching.check_invariants()
 
+    def some_order(self, random: Random) -> tuple[bytes, int, int] | None:
+        """Owner, market and oid of an order that rests or waits."""
+        found = [
+            (order.opened.user, market, order.opened.oid)
+            for user in USERS
+            for market in self.exchange.markets
+            for order in self.exchange.matching.open.of_user(user, market)
+        ]
+        return random.choice(found) if found else None
+
     def check(self) -> None:
         self.exchange.check_invariants()
         assert self.liquidations.everybody_covered()
@@ -171,9 +181,17 @@ def test_books_and_money_stay_whole(
         world.block(new_marks, todo)
 
 
-def any_action(random: Random, mark: list[int]) -> Action:
+def any_action(random: Random, mark: list[int], world: World) -> Action:
     """What a busy user might do at these marks."""
     user, market, side = random.choice(USERS), random.choice([0, 0, 1]), random.randrange(2)
+    if random.random() < 0.2 and (known := world.some_order(random)) is not None:
+        user, market, oid = known
+        px, sz = (mark[market] + random.randint(-3, 3)) * SCALE, 20 * SCALE
+        spec = TriggerSpec(px, random.random() < 0.5, random.choice(["tp", "sl"]))
+        stop = Place(user, market, side, px, sz, "Gtc", None, True, spec)
+        place = random.choice([stop, stop, Place(user, market, side, px, sz)])
+        change: Action = Modify(user, oid, place)
+        return change if random.random() < 0.75 else Cancel(user, market, oid)
     px = (mark[market] + random.randint(-3, 3)) * SCALE
     sz = random.randint(100, 300) * SCALE // 10
     kind = random.random()
@@ -212,5 +230,5 @@ def test_long_stories(seed: int) -> None:
     for _ in range(60):
         step = 3 if random.random() < 0.9 else 40
         mark = [min(max(px + random.randint(-step, step), 50), 170) for px in mark]
-        todo = [any_action(random, mark) for _ in range(20)]
+        todo = [any_action(random, mark, world) for _ in range(20)]
         world.block((mark[0], mark[1]) if random.random() < 0.7 else None, todo)
