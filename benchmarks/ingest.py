@@ -155,7 +155,8 @@ def captured(source: Path) -> None:
     """The 51 captured mainnet blocks."""
     with tempfile.TemporaryDirectory() as directory:
         with tarfile.open(next(source.glob("by_block*.tar.gz"))) as archive:
-            archive.extractall(directory, filter="data")
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(directory)
         data = Path(directory) / "hl" / "data"
         lines = {
             kind: path.read_bytes().splitlines()

@@ -36,7 +36,8 @@ def captured_data(captured: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     directory = tmp_path_factory.mktemp("captured")
     (archive,) = captured.glob("by_block*.tar.gz")
     with tarfile.open(archive) as tar:
-        tar.extractall(directory, filter="data")
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 has it
+        tar.extractall(directory)
     return directory / "hl" / "data"
 
 

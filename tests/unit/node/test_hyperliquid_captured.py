@@ -1,7 +1,6 @@
 """Mainnet's own files (not part of the project): counts and books as they are known to be."""
 
 import json
-import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -33,12 +32,8 @@ def orders(captured: Path) -> list[RestingRow]:
 
 
 @pytest.fixture(scope="module")
-def blocks(captured: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Block]:
-    directory = tmp_path_factory.mktemp("captured")
-    with tarfile.open(captured / "by_block_btc_985148182_985148232.tar.gz") as tar:
-        tar.extractall(directory, filter="data")
-    reader = HyperliquidReader(directory / "hl" / "data", after=985148181, markets={"BTC": 0})
-    with reader:
+def blocks(captured_data: Path) -> list[Block]:
+    with HyperliquidReader(captured_data, after=985148181, markets={"BTC": 0}) as reader:
         return drain(reader)
 
 
