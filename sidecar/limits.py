@@ -80,4 +80,4 @@ DEVNET_BATCH_MAX = 500  # orders or cancels of one action: as many as fit a body
 SUBMISSION_CONNECTIONS_MAX = 64  # sidecars beside one node; each has one
 SUBMISSION_IN_FLIGHT_MAX = 10_000  # of a connection; as many as wait for a block
 SUBMISSION_RECORD_BYTES_MAX = 128 << 10  # a request: a body of 64 KiB and room to say it is longer
-SUBMISSION_ANSWERS_BYTES_MAX = 4 << 20  # that wait for a client which does not read
+SUBMISSION_ANSWERS_BYTES_MAX = 64 << 20  # that wait; those of a whole block come at once

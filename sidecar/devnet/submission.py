@@ -5,6 +5,8 @@ since a block answers everything that it executed at once. A client that breaks 
 an id in flight or does not read its answers loses its connection, and nothing else happens.
 """
 
+import os
+import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +16,7 @@ import anyio.abc
 
 from sidecar.errors import LogUnwritable, SubmissionInvalid
 from sidecar.limits import (
+    ACCEPT_BACKOFF_S,
     MESSAGE_BYTES_MAX,
     SUBMISSION_ANSWERS_BYTES_MAX,
     SUBMISSION_CONNECTIONS_MAX,
@@ -27,6 +30,7 @@ _log = get_log("devnet")
 
 _RECEIVE_BYTES = 64 << 10
 _MODE = 0o660
+_PATH_BYTES_MAX = 107  # unix(7): sun_path has 108 with the zero at its end
 
 Listener = anyio.abc.Listener[anyio.abc.SocketStream]
 AnswerCallback = Callable[[bool, int, object], None]  # ok, height, response
@@ -45,8 +49,16 @@ class SubmissionServer:
         self._connections = 0
 
     async def listen(self) -> Listener:
-        """Makes the socket; one that a dead process left is replaced. Raises `LogUnwritable`."""
+        """Makes the socket; one that a dead process left is replaced. Raises `LogUnwritable`, also
+        where a live process serves it.
+        """
         try:
+            if len(os.fsencode(self._path)) > _PATH_BYTES_MAX:
+                what = f"the submission socket's path may have at most {_PATH_BYTES_MAX} bytes"
+                raise LogUnwritable(f"{what}; use a directory with a shorter one", path=self._path)
+            if _is_served(self._path):
+                what = "another process serves the submission socket; stop it"
+                raise LogUnwritable(f"{what}, or use another directory", path=self._path)
             return await anyio.create_unix_listener(self._path, mode=_MODE)
         except (OSError, ValueError) as error:
             what = f"the submission socket can't be made: {error}"
@@ -55,8 +67,13 @@ class SubmissionServer:
     async def serve(self, listener: Listener) -> None:
         """Serves until cancelled; then the socket is gone."""
         try:
-            async with listener:
-                await listener.serve(self._connected)
+            async with listener, anyio.create_task_group() as connections:
+                while True:
+                    try:
+                        await listener.serve(self._connected, connections)
+                    except anyio.BrokenResourceError as error:  # no descriptor is free
+                        _log.warning("submission not accepted", reason=str(error.__cause__))
+                        await anyio.sleep(ACCEPT_BACKOFF_S)
         finally:
             self._path.unlink(missing_ok=True)
 
@@ -82,6 +99,7 @@ class _Connection:
         self._staged = bytearray()
         self._staged_some = anyio.Event()
         self._reading = True
+        self._ended = False
         self._end: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
@@ -128,7 +146,7 @@ class _Connection:
             answer(False, 0, refused)
 
     def _answer(self, number: int, ok: bool, height: int, response: object) -> None:
-        if number not in self._in_flight:
+        if self._ended or number not in self._in_flight:
             return  # the connection is gone
         self._in_flight.discard(number)
         self._staged += encode_answer(Answer(number, ok, height, response))
@@ -136,6 +154,7 @@ class _Connection:
         if len(self._staged) > SUBMISSION_ANSWERS_BYTES_MAX:
             _log.warning("submission connection ended", reason="it does not read its answers")
             self._staged.clear()
+            self._ended = True
             self._end()
 
     async def _write(self) -> None:
@@ -145,3 +164,16 @@ class _Connection:
             data, self._staged = bytes(self._staged), bytearray()
             if data:
                 await self._stream.send(data)
+
+
+def _is_served(path: Path) -> bool:
+    """Whether a process listens there: only then is a connection not refused."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(path))
+        except BlockingIOError:
+            return True  # one that has no room for more
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True

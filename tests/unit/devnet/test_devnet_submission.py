@@ -1,9 +1,10 @@
 """The submission server over real sockets: a client's fault costs that client only."""
 
+import resource
 import socket
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -19,6 +20,7 @@ from sidecar.node.submission import (
     RecordStream,
     Request,
     decode_answer,
+    encode_answer,
     encode_request,
 )
 
@@ -188,7 +190,7 @@ async def test_too_many_connections_are_refused(
 
 
 async def test_a_client_that_does_not_read_loses_its_connection(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(submission_module, "SUBMISSION_ANSWERS_BYTES_MAX", 100_000)
     node = Node()
@@ -197,6 +199,35 @@ async def test_a_client_that_does_not_read_loses_its_connection(
         with anyio.fail_after(5), pytest.raises(anyio.BrokenResourceError):
             for number in range(1_000_000):
                 await client.ask(number)
+    assert capsys.readouterr().out.count("it does not read its answers") == 1
+
+
+async def test_a_block_of_too_many_answers_is_warned_of_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(submission_module, "SUBMISSION_ANSWERS_BYTES_MAX", 1_000)
+    node = Node()
+    async with serving(path, node), connected(path) as client:
+        for number in range(20):
+            await client.ask(number)
+        await node.wait_for(20)
+        for _, answer in node.asked:
+            answer(True, 1, "x" * 600)
+        assert await client.ended()
+    assert capsys.readouterr().out.count("submission connection ended") == 1
+
+
+async def test_the_answers_of_a_block_leave_in_one_piece(path: Path) -> None:
+    node = Node()
+    async with serving(path, node), connected(path) as client:
+        for number in range(300):
+            await client.ask(number)
+        await node.wait_for(300)
+        expected = b"".join(encode_answer(Answer(n, True, 1, "done")) for n in range(300))
+        for _, answer in node.asked:
+            answer(True, 1, "done")
+        with anyio.fail_after(5):
+            assert await client.stream.receive(1 << 16) == expected
 
 
 async def test_a_client_that_only_stops_sending_has_its_answers(path: Path) -> None:
@@ -208,6 +239,40 @@ async def test_a_client_that_only_stops_sending_has_its_answers(path: Path) -> N
         node.asked[0][1](True, 9, "done")
         assert await client.answer() == Answer(1, True, 9, "done")
         assert await client.ended()
+
+
+async def test_a_client_that_goes_in_the_middle_costs_nothing(path: Path) -> None:
+    node = Node()
+    async with serving(path, node), connected(path) as good:
+        async with connected(path) as gone:
+            await gone.ask(1)
+            await gone.ask(2)
+            await node.wait_for(2)
+            node.asked[0][1](True, 1, "unread")  # closing with bytes unread resets the connection
+            await anyio.wait_readable(gone.stream.extra(anyio.abc.SocketAttribute.raw_socket))
+        await good.ask(1)
+        await node.wait_for(3)
+        for _, answer in node.asked:
+            answer(True, 3, "late")
+        assert await good.answer() == Answer(1, True, 3, "late")
+
+
+async def test_clients_see_the_end_of_the_server(path: Path) -> None:
+    node = Node()
+    async with connected_to_ending_server(path, node) as client:
+        assert await client.ended()
+    node.asked[0][1](True, 1, "late")
+
+
+@asynccontextmanager
+async def connected_to_ending_server(path: Path, node: Node) -> AsyncIterator[Client]:
+    """A client with a request in flight, whose server has just been cancelled."""
+    async with AsyncExitStack() as stack:
+        async with serving(path, node):
+            client = await stack.enter_async_context(connected(path))
+            await client.ask(1)
+            await node.wait_for(1)
+        yield client
 
 
 async def test_the_socket_is_for_its_group_and_goes_with_the_server(path: Path) -> None:
@@ -226,7 +291,61 @@ async def test_a_dead_process_left_its_socket(path: Path) -> None:
         assert (await client.answer()).ok
 
 
+async def test_a_socket_that_is_served_is_left_alone(path: Path) -> None:
+    node = Node()
+    node.at_once = "done"
+    async with serving(path, node), connected(path) as client:
+        with pytest.raises(LogUnwritable, match=r"another process serves .*submit\.sock"):
+            await SubmissionServer(path, Node().accept).listen()
+        async with connected(path) as another:
+            for one in (client, another):
+                await one.ask(1)
+                assert (await one.answer()).ok
+
+
+async def test_a_file_that_is_no_socket_is_left_alone(path: Path) -> None:
+    path.write_text("somebody's")
+    with pytest.raises(LogUnwritable, match="can't be made"):
+        await SubmissionServer(path, Node().accept).listen()
+    assert path.read_text() == "somebody's"
+
+
 async def test_a_path_that_is_too_long_is_named(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 120)
-    with pytest.raises(LogUnwritable, match=r"submission socket can't be made.*xxx"):
+    with pytest.raises(LogUnwritable, match=r"at most 107 bytes.*xxx"):
         await SubmissionServer(path, Node().accept).listen()
+
+
+async def test_the_longest_path_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * (107 - len(str(tmp_path)) - 1))
+    async with serving(path, Node()), connected(path):
+        assert len(str(path)) == 107
+
+
+async def test_without_a_free_descriptor_it_goes_on(path: Path) -> None:
+    """A connection comes while no descriptor is left; it is served once there is one again."""
+    node = Node()
+    node.at_once = "done"
+    async with serving(path, node), connected(path) as first:
+        await first.ask(1)
+        await first.answer()
+        sockets = [socket.socket(socket.AF_UNIX)]
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            highest = max(int(fd.name) for fd in Path("/proc/self/fd").iterdir())
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
+            with suppress(OSError):
+                for _ in range(highest):
+                    sockets.append(socket.socket(socket.AF_UNIX))  # noqa: PERF401 - until refused
+            sockets[0].connect(str(path))
+            await anyio.sleep(0.05)
+            await first.ask(2)  # who is connected is served
+            assert (await first.answer()).ok
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for one in sockets[1:]:
+                one.close()
+        await anyio.sleep(0.2)
+        with sockets[0] as late:
+            late.sendall(encode_request(Request(1, 0, b"{}")))
+            await node.wait_for(3)
