@@ -73,6 +73,7 @@ SOURCE_RETRY_S = 0.5  # while the node's directory or snapshot is not there yet
 # The development chain
 DEVNET_OPEN_ORDERS_MAX = 1_000  # of an account, resting and waiting; Hyperliquid's own first limit
 DEVNET_MEMPOOL_ACTIONS_MAX = 10_000  # signed actions that wait for the next block
+DEVNET_MEMPOOL_BYTES_MAX = 16 << 20  # of their bodies: one block's inputs are one record
 DEVNET_NONCES_KEPT = 100  # of a signer, the highest; Hyperliquid's own
 DEVNET_BATCH_MAX = 500  # orders or cancels of one action: as many as fit a body
 

@@ -22,7 +22,7 @@ from sidecar.devnet.execution.refusals import ActionRefused
 from sidecar.devnet.wire.answers import answer
 from sidecar.devnet.wire.reading import Order, read_action
 from sidecar.errors import PeerError
-from sidecar.limits import DEVNET_MEMPOOL_ACTIONS_MAX
+from sidecar.limits import DEVNET_MEMPOOL_ACTIONS_MAX, DEVNET_MEMPOOL_BYTES_MAX
 
 _NS_PER_MS = 1_000_000
 
@@ -51,6 +51,7 @@ class Mempool:
     def __init__(self, markets: Mapping[int, Market]) -> None:
         self._markets = markets
         self._waiting: list[tuple[Submitted, AnswerCallback]] = []
+        self._bytes = 0  # of the bodies that wait
 
     def accept(self, body: bytes, answer: AnswerCallback) -> None:
         """Takes an action in, or answers at once why not. About 200 us: a signature is recovered.
@@ -58,7 +59,8 @@ class Mempool:
         `answer` is called once, with the height of the block that executed or refused the action,
         or 0 where no block saw it.
         """
-        if len(self._waiting) >= DEVNET_MEMPOOL_ACTIONS_MAX:
+        full = self._bytes + len(body) > DEVNET_MEMPOOL_BYTES_MAX
+        if full or len(self._waiting) >= DEVNET_MEMPOOL_ACTIONS_MAX:
             answer(False, 0, "The mempool is full; try again.")
             return
         try:
@@ -67,11 +69,13 @@ class Mempool:
             answer(False, 0, str(error))
             return
         self._waiting.append((submitted, answer))
+        self._bytes += len(body)
 
     def take(self) -> list[tuple[Submitted, AnswerCallback]]:
         """Everything that waits, in the order in which a block executes it."""
         taken = sorted(self._waiting, key=lambda one: one[0].order.rank)
         self._waiting.clear()
+        self._bytes = 0
         return taken
 
 

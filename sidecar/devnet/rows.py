@@ -19,7 +19,7 @@ from sidecar.node.snapshot import (
 )
 from sidecar.node.transitions import ASK, BID
 
-NODE = "devnet/2"  # what a NodeRow of this chain is called; to be raised with `Saved`
+NODE = "devnet/3"  # what a NodeRow of this chain is called; to be raised with `Saved`
 
 
 def snapshot_header(chain: Chain) -> SnapshotHeader:

@@ -35,6 +35,7 @@ class Saved(msgspec.Struct, array_like=True):
     accounts: list[Account]
     resting: list[Resting]
     waiting: list[Waiting]
+    cloids: list[tuple[bytes, bytes, int, int]]  # user, cloid, market, oid
     children: dict[int, tuple[int, ...]]
     siblings: dict[int, tuple[int, ...]]
     agents: list[Agent]
@@ -68,6 +69,7 @@ def save(chain: Chain) -> bytes:
         list(exchange.clearing.accounts.values()),
         [order for book in matching.books.values() for order in book.orders.values()],
         [order for triggers in matching.triggers.values() for order in triggers.orders.values()],
+        [(*owner, *place) for owner, place in matching.open.cloids.items()],
         matching.links.children,
         matching.links.siblings,
         list(exchange.agents.approved.values()),
@@ -100,6 +102,9 @@ def restore(chain: Chain, state: bytes) -> None:
     exchange.clearing.accounts.update((account.user, account) for account in saved.accounts)
     exchange.supply = exchange.total()
     matching.open.restore([*saved.resting, *saved.waiting])
+    matching.open.cloids = {
+        (user, cloid): (market, oid) for user, cloid, market, oid in saved.cloids
+    }
     matching.links.children, matching.links.siblings = saved.children, saved.siblings
     exchange.agents.approved.update((agent.agent, agent) for agent in saved.agents)
     chain.nonces.used = saved.nonces

@@ -22,7 +22,7 @@ class OpenOrders:
         self._reducing: dict[int, dict[bytes, dict[int, Resting]]] = {
             market: {} for market in self.books
         }
-        self._cloids: dict[tuple[bytes, bytes], tuple[int, int]] = {}  # market and oid
+        self.cloids: dict[tuple[bytes, bytes], tuple[int, int]] = {}  # market and oid
 
     def next_oid(self) -> int:
         """The id of a new order."""
@@ -40,7 +40,7 @@ class OpenOrders:
         else:
             self.triggers[opened.market].add(order)
         if opened.cloid is not None:
-            self._cloids[opened.user, opened.cloid] = (opened.market, opened.oid)
+            self.cloids[opened.user, opened.cloid] = (opened.market, opened.oid)
 
     def remove(self, order: Resting | Waiting) -> None:
         """An order rests or waits no longer."""
@@ -56,8 +56,8 @@ class OpenOrders:
             self.triggers[opened.market].remove(order)
         if opened.cloid is not None:
             key = (opened.user, opened.cloid)
-            if self._cloids.get(key) == (opened.market, opened.oid):
-                del self._cloids[key]
+            if self.cloids.get(key) == (opened.market, opened.oid):
+                del self.cloids[key]
 
     def find(self, user: bytes, market: int, oid: int) -> Resting | Waiting | None:
         """A user's order that rests or waits, None if there is none. O(1)."""
@@ -69,7 +69,7 @@ class OpenOrders:
 
     def find_cloid(self, user: bytes, cloid: bytes) -> Resting | Waiting | None:
         """Likewise by the owner's id; of several with the same one, the newest. O(1)."""
-        found = self._cloids.get((user, cloid))
+        found = self.cloids.get((user, cloid))
         return None if found is None else self.find(user, *found)
 
     def of_user(self, user: bytes, market: int) -> Iterator[Resting | Waiting]:
@@ -109,4 +109,4 @@ class OpenOrders:
         for triggers in self.triggers.values():
             for oid, order in triggers.orders.items():
                 assert not order.parent or oid in self.links.children[order.parent]
-        assert {oid for _, oid in self._cloids.values()} <= alive
+        assert {oid for _, oid in self.cloids.values()} <= alive

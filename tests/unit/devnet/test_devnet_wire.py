@@ -20,6 +20,7 @@ from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
 from sidecar.devnet.execution.markets import MARKETS
 from sidecar.devnet.mempool import Mempool, admit
+from sidecar.devnet.saved import restore, save
 from sidecar.errors import PeerError
 from sidecar.fixed import SCALE
 from sidecar.node.log import encode_block
@@ -331,6 +332,31 @@ def test_a_full_mempool_refuses_at_once(
     assert answers == [(False, 0, "The mempool is full; try again.")]
     desk.block()
     assert desk.answers == [(True, desk.chain.height, {"type": "default"})]
+
+
+def test_bodies_that_would_not_fit_one_record_wait_outside(
+    desk: Desk, client: Client, wallet: LocalAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = msgspec.json.encode(desk.signed(wallet, {"type": "noop"}))
+    monkeypatch.setattr("sidecar.devnet.mempool.DEVNET_MEMPOOL_BYTES_MAX", len(body))
+    answers: list[Any] = []
+    for _ in range(2):
+        desk.mempool.accept(body, lambda *answer: answers.append(answer))
+    assert answers == [(False, 0, "The mempool is full; try again.")]
+    desk.block()
+    desk.mempool.accept(body, lambda *answer: answers.append(answer))
+    assert len(answers) == 1  # there is room again
+
+
+def test_a_cloid_used_twice_survives_a_restart(desk: Desk, client: Client) -> None:
+    """Of A and B with one cloid B is meant; once B is gone, none: also after a restore."""
+    cloid, gtc = Cloid.from_int(7), {"limit": {"tif": "Gtc"}}
+    for px in (2900, 2890):
+        (status,) = statuses(client.order("TOYOTA", True, 1, px, gtc, cloid=cloid))
+    client.cancel("TOYOTA", status["resting"]["oid"])
+    other = Chain(desk.chain.config)
+    restore(other, save(desk.chain))
+    assert other.exchange.matching.open.cloids == desk.chain.exchange.matching.open.cloids
 
 
 def test_the_same_actions_make_the_same_bytes(wallet: LocalAccount) -> None:
