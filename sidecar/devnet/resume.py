@@ -26,21 +26,20 @@ _SLICE_BLOCKS = 8  # between two chances to be cancelled
 async def resume(config: DevnetConfig, ipc: IpcDirectory, inputs: InputsLog, height: int) -> Chain:
     """The chain after `height`, the last one of the log. O(blocks since the snapshot).
 
-    Raises `LogUnwritable` where the newest block comes out otherwise than it is in the log: then
-    the code has changed, and going on would make a log that contradicts itself.
+    Raises `LogUnwritable` where a block comes out otherwise than it is in the log: then the code
+    has changed or an input is gone, and going on would make a log that contradicts itself.
     """
     _drop_snapshots_above(ipc, height)
     chain = _from_snapshot(config, ipc)
     kept = inputs.read(chain.height, height)
-    first = chain.height
-    newest: Block | None = None
-    while chain.height < height:
-        newest = _execute(chain, kept.get(chain.height + 1))
-        if chain.height % _SLICE_BLOCKS == 0:
-            await anyio.lowlevel.checkpoint()
-    if newest is not None:
-        _compare(newest, ipc, chain)
-        _log.info("executed again", after_height=first, to_height=height)
+    if chain.height == height:
+        return chain
+    _log.info("executing again", after_height=chain.height, to_height=height)
+    with LogReader(ipc.log, after=chain.height, chain=config.chain) as log:
+        while chain.height < height:
+            _compare(_execute(chain, kept.get(chain.height + 1)), log.next_block(), ipc)
+            if chain.height % _SLICE_BLOCKS == 0:
+                await anyio.lowlevel.checkpoint()
     return chain
 
 
@@ -73,13 +72,11 @@ def _execute(chain: Chain, inputs: Inputs | None) -> Block:
     return chain.step(submitted)
 
 
-def _compare(executed: Block, ipc: IpcDirectory, chain: Chain) -> None:
-    with LogReader(ipc.log, after=executed.height - 1, chain=chain.config.chain) as log:
-        logged = log.next_block()
+def _compare(executed: Block, logged: Block | None, ipc: IpcDirectory) -> None:
     if logged is None or msgspec.structs.replace(logged, written_ns=0) != executed:
         raise LogUnwritable(
-            "the chain comes out otherwise than it is in the log: it was made by other code; "
-            "use a fresh directory",
+            "the chain comes out otherwise than it is in the log: it was made by other code, or "
+            "its inputs are damaged; use a fresh directory",
             path=ipc.log,
             height=executed.height,
         )
