@@ -14,6 +14,8 @@
         ├── HttpRefused      an HTTP status and a message
         │   └── UpgradeRefused    a handshake that is not RFC 6455's
         ├── RequestInvalid   a request that parses but asks for what can't be; answered
+        │   └── NotInSource  what the node's output does not hold; its own API may
+        ├── StateUnavailable what is asked for is known to be wrong now and is being rebuilt
         ├── SubmissionInvalid    bytes on the submission socket that make no sense
         ├── SignatureInvalid a signature that nobody can have made; answered
         └── ProtocolViolated      a WebSocket close code and a reason
@@ -109,6 +111,14 @@ class UpgradeRefused(HttpRefused):
 
 class RequestInvalid(PeerError):
     """A request that parses but asks for what can't be. The message says what is allowed."""
+
+
+class NotInSource(RequestInvalid):
+    """What the node's output does not hold. The message says where it can be had."""
+
+
+class StateUnavailable(PeerError):
+    """What is asked for is known to be wrong now, and is being rebuilt. The message says why."""
 
 
 class SubmissionInvalid(PeerError):

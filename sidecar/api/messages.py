@@ -6,11 +6,14 @@ same topic (0: there is none; null: the source of the state could not tell), so 
 see that it missed nothing.
 """
 
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from sidecar.errors import RequestInvalid
 from sidecar.fixed import to_text
 from sidecar.node.transitions import BID
 from sidecar.state.book import Quote
@@ -22,20 +25,29 @@ encode = msgspec.json.Encoder().encode
 
 
 class Push(msgspec.Struct, frozen=True):
-    """A message of a LATEST channel: it replaces the one before."""
+    """A message of a LATEST channel: it replaces the one before.
+
+    `state` is there while the source is not live, and says how ("stale", "behind", ...).
+    """
 
     channel: str
     data: Any
     height: int
+    state: str | UnsetType = UNSET
 
 
 class ChainedPush(msgspec.Struct, frozen=True):
-    """A message of an EVERY channel: each one counts."""
+    """A message of an EVERY channel: each one counts.
+
+    `part` is `(i, n)` where a topic has several messages in a block, from (1, n) to (n, n).
+    """
 
     channel: str
     data: Any
     height: int
     prev: int | None
+    part: tuple[int, int] | UnsetType = UNSET
+    state: str | UnsetType = UNSET
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -90,6 +102,15 @@ def trade_view(symbol: str, trade: Trade) -> TradeView:
             hex_text(fill.seller.user) if fill.seller else None,
         ),
     )
+
+
+def parse_user(text: str) -> bytes:
+    """The 20 bytes of an address as clients write it, in any case. Raises `RequestInvalid`."""
+    digits = text[2:]
+    if len(text) == 42 and text[:2] in ("0x", "0X") and digits.isascii() and digits.isalnum():
+        with suppress(ValueError):
+            return bytes.fromhex(digits)
+    raise RequestInvalid(f"user is an address, 0x and 40 hex digits, not {text[:48]!r}")
 
 
 def side_text(side: int) -> str:

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from sidecar.api.messages import ChainedPush, Push
+from sidecar.api.messages import ChainedPush, Push, hex_text, parse_user
 from sidecar.errors import RequestInvalid
 from sidecar.state.chain import ChainState
-from sidecar.state.changes import Changes
+from sidecar.state.changes import Changes, MarketChanges, UserChanges
 from sidecar.state.market import Market
 
 Message = Push | ChainedPush
@@ -109,7 +109,7 @@ class MarketChannel(Channel):
         market = self.market(parameters.coin)
         return market.id, f"{self.name}:{market.symbol}"
 
-    def changed(self, changes: Changes) -> Iterator[tuple[Topic, Any]]:
+    def changed(self, changes: Changes) -> Iterator[tuple[Topic, MarketChanges]]:
         """The open topics whose market the block names, with its changes. O(smaller of the two)."""
         opened, markets = self._open, changes.markets
         if len(opened) < len(markets):
@@ -120,6 +120,35 @@ class MarketChannel(Channel):
             for market_id, changed in markets.items():
                 if market_id in opened:
                     yield opened[market_id], changed
+
+
+class UserParameters(msgspec.Struct, frozen=True):
+    """A subscription to one user."""
+
+    user: str
+
+
+class UserChannel(Channel):
+    """A channel with one topic a user."""
+
+    parameters = UserParameters
+
+    def key(self, parameters: UserParameters) -> tuple[bytes, str]:
+        """The user's address."""
+        address = parse_user(parameters.user)
+        return address, f"{self.name}:{hex_text(address)}"
+
+    def changed(self, changes: Changes) -> Iterator[tuple[Topic, UserChanges]]:
+        """The open topics whose user the block names, with its changes. O(smaller of the two)."""
+        opened, users = self._open, changes.users
+        if len(opened) < len(users):
+            for address, topic in opened.items():
+                if address in users:
+                    yield topic, users[address]
+        else:
+            for address, changed in users.items():
+                if address in opened:
+                    yield opened[address], changed
 
 
 def find_market(state: ChainState, coin: str) -> Market:

@@ -9,26 +9,43 @@ from typing import Any
 import msgspec
 
 from sidecar.errors import StateMismatch
-from sidecar.node.snapshot import MarketRow, RestingRow, Row, TradeRow
+from sidecar.node.snapshot import (
+    AccountRow,
+    AgentRow,
+    MarketRow,
+    RestingRow,
+    Row,
+    TradeRow,
+    TriggerRow,
+)
 from sidecar.node.transitions import (
     BID,
     PLACING,
+    AccountCheck,
+    AgentApproved,
     Block,
     BookAdded,
     BookChanged,
     BookCheck,
     BookRemoved,
     Fill,
+    FundingSettled,
+    LedgerChanged,
+    LeverageChanged,
     MarketListed,
     OrdersRefused,
     OrderStatus,
     PricesUpdated,
     Trigger,
 )
+from sidecar.state.accounts import Accounts
 from sidecar.state.book import Order
 from sidecar.state.changes import Changes, Diff, DiffKind, MarketChanges
 from sidecar.state.checks import check_book
+from sidecar.state.history import History
 from sidecar.state.market import Market, Trade
+from sidecar.state.orders import Orders
+from sidecar.state.users import Users
 
 _NEW, _UPDATE, _REMOVE = DiffKind.NEW, DiffKind.UPDATE, DiffKind.REMOVE
 
@@ -41,7 +58,11 @@ class ChainState:
         self.time_ns = 0
         self.markets: dict[int, Market] = {}
         self.by_symbol: dict[str, Market] = {}
-        self._changes = Changes(0, 0, 0)
+        self.users = Users()
+        self.accounts = Accounts(self.users, self.markets)
+        self.orders = Orders(self.users)
+        self.history = History(self.users)
+        self._changes = Changes(0, 0, 0, self.users)
         self._placed: dict[int, OrderStatus] = {}  # this block's placed orders that do not rest yet
         self._appliers: dict[type, Callable[[Any], None]] = {
             MarketListed: self._list_market,
@@ -52,7 +73,12 @@ class ChainState:
             BookRemoved: self._book_removed,
             Fill: self._fill,
             PricesUpdated: self._prices_updated,
+            FundingSettled: self._funding_settled,
+            LedgerChanged: self._ledger_changed,
+            LeverageChanged: self._leverage_changed,
+            AgentApproved: self._agent_approved,
             BookCheck: self._book_check,
+            AccountCheck: self._account_check,
         }
 
     def restore(self, height: int, time_ns: int, rows: Iterable[Row]) -> None:
@@ -67,6 +93,12 @@ class ChainState:
                     self._restore_market(row)
                 elif isinstance(row, TradeRow):
                     self._restore_trade(row)
+                elif isinstance(row, AccountRow):
+                    self.accounts.restore_account(row)
+                elif isinstance(row, TriggerRow):
+                    self.orders.restore_waiting(row)
+                elif isinstance(row, AgentRow):
+                    self.accounts.restore_agent(row)
         except StateMismatch as error:
             raise self._located(StateMismatch(f"in the snapshot, {error}"), height, row) from None
         self.height = height
@@ -77,7 +109,9 @@ class ChainState:
         if block.height != self.height + 1:
             what = f"block {block.height} can't follow block {self.height}"
             raise StateMismatch(what, height=block.height)
-        changes = self._changes = Changes(block.height, block.time_ns, len(block.transitions))
+        changes = self._changes = Changes(
+            block.height, block.time_ns, len(block.transitions), self.users
+        )
         self.time_ns = block.time_ns
         appliers = self._appliers
         transition: Any = None
@@ -89,13 +123,27 @@ class ChainState:
         except StateMismatch as error:
             raise self._located(error, block.height, transition) from None
         self._placed.clear()
-        for changed in changes.markets.values():
-            if changed.fills:
-                changed.market.trades_height = block.height
-            if changed.orders_changed:
-                changed.market.orders_height = block.height
+        self._note_heights(changes)
         self.height = block.height
         return changes
+
+    def _note_heights(self, changes: Changes) -> None:
+        height = changes.height
+        for changed in changes.markets.values():
+            if changed.fills:
+                changed.market.trades_height = height
+            if changed.orders_changed:
+                changed.market.orders_height = height
+        for user_changes in changes.users.values():
+            user = user_changes.user
+            if user_changes.statuses:
+                user.orders_height = height
+            if user_changes.fills:
+                user.fills_height = height
+            if user_changes.fundings:
+                user.fundings_height = height
+            if user_changes.ledger:
+                user.ledger_height = height
 
     def _located(self, error: StateMismatch, height: int, transition: Any) -> StateMismatch:
         market = self.markets.get(getattr(transition, "market", -1))
@@ -131,6 +179,7 @@ class ChainState:
     def _order_status(self, status: OrderStatus) -> None:
         changed = self._changed(status.market)
         changed.statuses.append(status)
+        self.orders.status(status, self._changes.user(status.user))
         if status.status in PLACING:
             status = live(status)
             order = changed.market.book.orders.get(status.oid)
@@ -149,6 +198,7 @@ class ChainState:
         order = Order(oid, added.user, side, added.px, sz, self.time_ns, status)
         touched = changed.bids if side == BID else changed.asks
         changed.market.book.add(order, before, touched)
+        self.orders.added(added.market, order)
         changed.diffs.append(Diff(_NEW, order, 0, sz, before))
 
     def _book_changed(self, change: BookChanged) -> None:
@@ -167,11 +217,36 @@ class ChainState:
         order = book.order(removed.oid)
         changed.diffs.append(Diff(_REMOVE, order, order.sz, 0))
         book.remove(order, changed.bids if order.side == BID else changed.asks)
+        self.orders.removed(order)
 
     def _fill(self, fill: Fill) -> None:
         changed = self._changed(fill.market)
         changed.fills.append(fill)
-        changed.market.trades.append(Trade(self._changes.height, self.time_ns, fill))
+        market, trade = changed.market, Trade(self._changes.height, self.time_ns, fill)
+        market.trades.append(trade)
+        market.candles.trade(self.time_ns, fill.px, fill.sz)
+        market.context.trade(self.time_ns, fill)
+        self.accounts.fill(fill)
+        self.history.fill(trade, self._changes)
+
+    def _funding_settled(self, settled: FundingSettled) -> None:
+        self._changed(settled.market).market.context.funded(self.time_ns, settled)
+        self.accounts.funding(settled)
+        self.history.funding(settled, self._changes)
+
+    def _ledger_changed(self, changed: LedgerChanged) -> None:
+        self.accounts.ledger(changed)
+        self.history.ledger(changed, self._changes)
+
+    def _leverage_changed(self, changed: LeverageChanged) -> None:
+        self.accounts.leverage(changed)
+        self._changes.user(changed.user).account = True
+
+    def _agent_approved(self, approved: AgentApproved) -> None:
+        self.accounts.agent(approved)
+
+    def _account_check(self, check: AccountCheck) -> None:
+        self.accounts.check(check)
 
     def _book_check(self, check: BookCheck) -> None:
         # Checks speak of the book after the block, and stand at its end.
@@ -194,6 +269,7 @@ class ChainState:
         status = None if row.status is None else live(row.status)
         order = Order(row.oid, row.user, row.side, row.px, row.sz, row.added_ns, status)
         self._restored(row.market).book.add(order, 0, {})
+        self.orders.added(row.market, order)
 
     def _restore_trade(self, row: TradeRow) -> None:
         trade = Trade(row.height, row.time_ns, row.fill)

@@ -1,11 +1,15 @@
-"""What a block changed, by market, so that nothing downstream has to look for it."""
+"""What a block changed, by market and by user, so that nothing downstream has to look for it."""
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.node.transitions import BID, Fill, OrdersRefused, OrderStatus
 from sidecar.state.book import Order, Touched
 from sidecar.state.market import Market
+from sidecar.state.users import User, Users
+
+if TYPE_CHECKING:
+    from sidecar.state.history import LedgerEntry, Payment, UserFill
 
 
 class DiffKind(IntEnum):
@@ -74,13 +78,63 @@ class MarketChanges:
         return bool(self.diffs or self.statuses or self.refused)
 
 
+class UserChanges:
+    """What one block did to one user.
+
+    `fills` and the others are in the order in which they happened. The `_prev` heights are of the
+    block before this one that had any of that kind (see `User`). `account` says whether balance,
+    positions, leverages or margins changed (marks alone don't count), `open_orders` whether
+    resting or waiting orders did.
+    """
+
+    __slots__ = (
+        "account",
+        "events_prev",
+        "fills",
+        "fills_prev",
+        "fundings",
+        "fundings_prev",
+        "ledger",
+        "ledger_prev",
+        "open_orders",
+        "orders_prev",
+        "statuses",
+        "user",
+    )
+
+    def __init__(self, user: User) -> None:
+        self.user = user
+        self.statuses: list[OrderStatus] = []
+        self.fills: list[UserFill] = []
+        self.fundings: list[Payment] = []
+        self.ledger: list[LedgerEntry] = []
+        self.account = False
+        self.open_orders = False
+        self.orders_prev = user.orders_height
+        self.fills_prev = user.fills_height
+        self.fundings_prev = user.fundings_height
+        self.ledger_prev = user.ledger_height
+        self.events_prev = user.events_height
+
+
 class Changes:
-    """What one block did: `markets` holds those that it names, by market id."""
+    """What one block did: `markets` holds those that it names, by market id, `users` likewise by
+    address.
+    """
 
-    __slots__ = ("height", "markets", "time_ns", "transitions")
+    __slots__ = ("_users", "height", "markets", "time_ns", "transitions", "users")
 
-    def __init__(self, height: int, time_ns: int, transitions: int) -> None:
+    def __init__(self, height: int, time_ns: int, transitions: int, users: Users) -> None:
         self.height = height
         self.time_ns = time_ns
         self.transitions = transitions
         self.markets: dict[int, MarketChanges] = {}
+        self.users: dict[bytes, UserChanges] = {}
+        self._users = users
+
+    def user(self, address: bytes) -> UserChanges:
+        """What the block did to that user, to be added to. O(1)."""
+        changed = self.users.get(address)
+        if changed is None:
+            changed = self.users[address] = UserChanges(self._users.get(address))
+        return changed

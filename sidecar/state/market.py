@@ -7,6 +7,8 @@ import msgspec
 from sidecar.limits import RECENT_TRADES
 from sidecar.node.transitions import ASK, BID, Fill, MarketListed
 from sidecar.state.book import Book
+from sidecar.state.candles import Candles
+from sidecar.state.context import Context
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
@@ -27,6 +29,8 @@ class Market:
 
     __slots__ = (
         "book",
+        "candles",
+        "context",
         "id",
         "listing",
         "mark_px",
@@ -42,6 +46,8 @@ class Market:
         self.symbol = listing.symbol
         self.listing = listing
         self.book = Book()
+        self.candles = Candles()
+        self.context = Context()
         self.oracle_px = 0
         self.mark_px = 0
         self.trades: deque[Trade] = deque(maxlen=RECENT_TRADES)

@@ -1,30 +1,20 @@
-"""Info requests: `POST /info`, and `post` on WebSocket. One function a request type, each reads the
-state as it is.
+"""Info requests about markets: rules, books, mids, trades."""
 
-To add one: a parameters Struct, a function, a line in the table at the end.
-"""
-
-from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from sidecar.api.channels.all_mids import all_mids
 from sidecar.api.channels.l2_book import L2BookParameters, check_rounding, l2_view
+from sidecar.api.info.handler import DexParameters, Handler, NoParameters
 from sidecar.api.messages import NS_PER_MS, TradeView, trade_view
 from sidecar.api.topics import check_dex, find_market
-from sidecar.errors import RequestInvalid
+from sidecar.errors import NotInSource
 from sidecar.limits import L2_LEVELS_DEFAULT, RECENT_TRADES
 from sidecar.node.transitions import ASK, BID
 from sidecar.state.aggregation import Aggregation
 from sidecar.state.chain import ChainState
-
-
-class DexParameters(msgspec.Struct, frozen=True):
-    """`dex` names a perpetual exchange; the chain's own is ""."""
-
-    dex: str | None = None
 
 
 class RecentTradesParameters(msgspec.Struct, frozen=True):
@@ -32,32 +22,6 @@ class RecentTradesParameters(msgspec.Struct, frozen=True):
 
     coin: str
     n: Annotated[int, Meta(ge=1, le=RECENT_TRADES)] = 10
-
-
-class NoParameters(msgspec.Struct, frozen=True):
-    """Nothing to choose."""
-
-
-class Handler(NamedTuple):
-    """How a request type is answered."""
-
-    parameters: type[msgspec.Struct]
-    answer: Callable[[ChainState, Any], Any]
-
-
-def answer_info(state: ChainState, request: Any) -> Any:
-    """The answer to a decoded info request, ready to be encoded. Raises `RequestInvalid`."""
-    if not isinstance(request, dict):
-        raise RequestInvalid('an info request is an object such as {"type": "allMids"}')
-    kind = request.get("type")
-    handler = HANDLERS.get(kind) if isinstance(kind, str) else None
-    if handler is None:
-        raise RequestInvalid(f"unknown info type {kind!r:.40}; there are {', '.join(HANDLERS)}")
-    try:
-        parameters = msgspec.convert(request, handler.parameters)
-    except msgspec.ValidationError as error:
-        raise RequestInvalid(f"{kind}: {error}") from error
-    return handler.answer(state, parameters)
 
 
 def _meta(state: ChainState, parameters: DexParameters) -> dict[str, Any]:
@@ -114,8 +78,8 @@ def _exchange_status(state: ChainState, _parameters: NoParameters) -> dict[str, 
     return {"time": state.time_ns // NS_PER_MS, "specialStatuses": None}
 
 
-def _unknown_rules(symbol: str, request: str) -> RequestInvalid:
-    return RequestInvalid(
+def _unknown_rules(symbol: str, request: str) -> NotInSource:
+    return NotInSource(
         f"this node's files do not carry the rules of {symbol} (szDecimals, leverage), so "
         f"{request} is not available here; ask an API of the chain itself for it"
     )

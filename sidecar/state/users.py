@@ -1,0 +1,82 @@
+"""Every user that the chain has named, one object each: account, orders, recent past.
+
+One dict lookup by address finds all of it. Who does what with a `User`:
+
+    accounts.py    balance, positions, leverages, agents
+    orders.py      resting, waiting, statuses
+    history.py     fills, fundings, ledger
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.node.transitions import OrderStatus
+    from sidecar.state.accounts import Leverage, Position
+    from sidecar.state.book import Order
+    from sidecar.state.history import LedgerEntry, Payment, UserFill
+
+
+class User:
+    """What the chain says of one user as of the last block.
+
+    `balance` is cross, in 1e-8 of the quote currency. The heights are those of the newest block
+    with a message of that kind for the user: 0 for none so far, None where the source could not
+    tell. Collections that most users never need are None until they do.
+    """
+
+    __slots__ = (
+        "address",
+        "balance",
+        "events_height",
+        "fills",
+        "fills_height",
+        "funding_paid",
+        "fundings",
+        "fundings_height",
+        "ledger",
+        "ledger_height",
+        "leverages",
+        "orders_height",
+        "positions",
+        "resting",
+        "statuses",
+        "waiting",
+    )
+
+    def __init__(self, address: bytes, *, unknown_past: bool) -> None:
+        """`unknown_past`: the state did not start with the chain, so its heights can't be known."""
+        height = None if unknown_past else 0
+        self.address = address
+        self.balance = 0
+        self.positions: dict[int, Position] = {}  # by market, none of size 0
+        self.leverages: dict[int, Leverage] | None = None  # by market, where the user set one
+        self.funding_paid: dict[int, int] | None = None  # by market, ever; positive: paid
+        self.resting: dict[int, tuple[int, Order]] = {}  # oid -> market, order
+        self.waiting: dict[int, OrderStatus] | None = None  # trigger orders by oid, oldest first
+        self.statuses: deque[OrderStatus] | None = None  # newest last, bounded
+        self.fills: deque[UserFill] | None = None  # likewise
+        self.fundings: deque[Payment] | None = None  # likewise
+        self.ledger: deque[LedgerEntry] | None = None  # likewise
+        self.orders_height: int | None = height
+        self.fills_height: int | None = height
+        self.fundings_height: int | None = height
+        self.ledger_height: int | None = height
+        self.events_height: int | None = height
+
+
+class Users:
+    """All users by address."""
+
+    __slots__ = ("by_address", "unknown_past")
+
+    def __init__(self) -> None:
+        self.by_address: dict[bytes, User] = {}
+        self.unknown_past = False  # set by a restore that does not bring the users' heights
+
+    def get(self, address: bytes) -> User:
+        """The user of that address, made where there is none. O(1)."""
+        user = self.by_address.get(address)
+        if user is None:
+            user = self.by_address[address] = User(address, unknown_past=self.unknown_past)
+        return user
