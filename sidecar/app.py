@@ -10,16 +10,25 @@ import anyio
 from anyio.abc import TaskGroup
 
 from sidecar.api.channels import Channels
-from sidecar.config import Settings
-from sidecar.node.follow import Follower
-from sidecar.node.source import Start, open_source
+from sidecar.api.messages import encode
+from sidecar.api.topics import Topic
+from sidecar.config import Settings, SourceSettings
+from sidecar.feed import Feed
+from sidecar.freshness import watch_freshness
+from sidecar.node.source import open_source
+from sidecar.node.starts import Start
 from sidecar.pipeline import run_pipeline
+from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode
+from sidecar.recovery.repair import Repairer
+from sidecar.recovery.resume import Resumer
+from sidecar.recovery.scope import Scope
 from sidecar.server.hub import Hub
 from sidecar.server.listener import bind, fit_descriptors
 from sidecar.server.server import Server
 from sidecar.server.services import Services
 from sidecar.state.chain import ChainState
+from sidecar.state.health import NS_PER_S, Bounds, Health
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("app")
@@ -64,24 +73,35 @@ class App:
 
     async def _run(self, tasks: TaskGroup) -> None:
         server_settings = fit_descriptors(self._settings.server)
+        source = self._settings.source
         with bind(server_settings.host, server_settings.port) as listener:
-            start = await open_source(self._settings.source)
+            start, origin = await open_source(source)
             state = _restore(start)
+            health = state.health = Health(state, _bounds(source))
             hub, channels = Hub(), Channels(state)
-            self._server = Server(listener, Services(server_settings, state, channels, hub))
-            follower = Follower(start.reader, busy_poll=self._settings.source.busy_poll)
-            tasks.start_soon(self._serve_at_head, follower, self._server, state)
+            restarts = _Restarts(channels, hub, state)
+            feed = Feed(
+                start.reader, origin, state, health, restarts.all, busy_poll=source.busy_poll
+            )
+            resumer = Resumer(state, origin, hub.recent.since)
+            repairer = Repairer(state, origin, restarts.part)
+            services = Services(server_settings, state, channels, hub, resumer)
+            self._server = Server(listener, services)
+            tasks.start_soon(self._serve_at_head, feed, self._server, state)
+            tasks.start_soon(repairer.run)
+            tasks.start_soon(resumer.run)
+            tasks.start_soon(watch_freshness, health, state, channels, hub)
             try:
-                await run_pipeline(follower.blocks(), state, channels, hub)
+                await run_pipeline(feed.blocks(), state, channels, hub)
             except Exception as error:
                 reason = f"{type(error).__name__} after height {state.height}: the feed ends"
                 await self._server.drain(CloseCode.INTERNAL_ERROR, reason)
                 raise
             finally:
-                start.reader.close()
+                feed.close()
 
-    async def _serve_at_head(self, follower: Follower, server: Server, state: ChainState) -> None:
-        await follower.at_head.wait()
+    async def _serve_at_head(self, feed: Feed, server: Server, state: ChainState) -> None:
+        await feed.at_head.wait()
         server.listen()
         host = self._settings.server.host
         _log.info("ready", host=host, port=server.port, height=state.height)
@@ -90,9 +110,42 @@ class App:
         await server.serve()
 
 
+class _Restarts:
+    """Sends subscribers on from what was rebuilt."""
+
+    def __init__(self, channels: Channels, hub: Hub, state: ChainState) -> None:
+        self._channels = channels
+        self._hub = hub
+        self._state = state
+
+    def all(self, first_missed: int, reason: str) -> None:
+        """Everything was."""
+        self._restart(lambda _: True, first_missed, reason)
+
+    def part(self, scope: Scope, first_wrong: int, reason: str) -> None:
+        """Some books and accounts were."""
+
+        def concerns(topic: Topic) -> bool:
+            if topic.channel.reads_book:
+                return topic.market in scope.books
+            return topic.user in scope.users and topic.channel.needs is None
+
+        self._restart(concerns, first_wrong, reason)
+
+    def _restart(self, concerns: Callable[[Topic], bool], first: int, reason: str) -> None:
+        height = self._state.height
+        for topic, gap, snapshot in self._channels.restart(concerns, first, reason):
+            messages = [one for one in (gap, snapshot) if one is not None]
+            self._hub.restart(topic, b"".join(frames.text(encode(one)) for one in messages), height)
+
+
+def _bounds(source: SourceSettings) -> Bounds:
+    return Bounds(int(source.stale_after_s * NS_PER_S), int(source.behind_after_s * NS_PER_S))
+
+
 def _restore(start: Start) -> ChainState:
     began = time.monotonic()
-    state = ChainState()
+    state = ChainState(strict=False)
     state.restore(start.height, start.time_ns, start.rows)
     orders = sum(len(market.book.orders) for market in state.markets.values())
     seconds = round(time.monotonic() - began, 3)

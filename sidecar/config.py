@@ -38,6 +38,12 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int | None,
         Meta(description="hyperliquid only: the snapshot's height, where its file does not say it"),
     ] = None
+    stale_after_s: Annotated[
+        Seconds, Meta(description="silence of the node after which the feed is stale")
+    ] = limits.STALE_AFTER_S
+    behind_after_s: Annotated[
+        Seconds, Meta(description="age of the newest block beyond which the feed is behind")
+    ] = limits.BEHIND_AFTER_S
     busy_poll: Annotated[
         bool,
         Meta(description="never sleep while waiting for the node: lower latency, a whole core"),

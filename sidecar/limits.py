@@ -63,6 +63,25 @@ L2_LEVELS_DEFAULT = 20
 L2_LEVELS_MAX = 100
 TOPICS_MAX = 20_000  # distinct subscriptions alive at a time
 
+# Coming back to a topic
+RECENT_BYTES_MAX = 256 << 20  # frames of EVERY topics kept to resume from, of all topics together
+TOPIC_LINGER_S = 60.0  # a topic that nobody reads any more is kept up: clients come back
+TOPICS_LINGERING_MAX = 2_000
+RESUME_BLOCKS_MAX = 200_000  # run again for one client; beyond, a gap is told
+RESUME_AHEAD_S = 30.0  # to reach a height that another sidecar had reached
+RESUMPTIONS_WAITING_MAX = 10_000  # of all clients
+
+# Rebuilding what is known to be wrong
+REBUILD_SLICE_S = 0.005  # the longest time without letting the server run
+REBUILD_POLL_S = 0.05  # how soon a fault is seen
+REBUILD_RETRY_S = 1.0  # after an attempt that no snapshot made good; doubled each time
+REBUILD_RETRY_MAX_S = 60.0
+
+# Freshness
+STALE_AFTER_S = 3.0  # without a block; chains make one in 70 to 1,000 ms
+BEHIND_AFTER_S = 10.0  # the newest block's age; a clock that is off shows here, too
+FRESHNESS_INTERVAL_S = 0.25
+
 # Following the node
 FOLLOW_POLL_S = 1.0  # a sleeping follower looks by itself this often
 FOLLOW_POLL_WITHOUT_INOTIFY_S = 0.005  # where the system has no inotify instance left

@@ -1,22 +1,33 @@
 """What clients say on WebSocket, decoded and checked.
 
 {"method": "subscribe", "subscription": {...}}
+{"method": "subscribe", "subscription": {...}, "resume": {"height": 4711}}
 {"method": "unsubscribe", "subscription": {...}}
 {"method": "ping"}
 {"method": "post", "id": 7, "request": {"type": "info", "payload": {...}}}
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from sidecar.errors import RequestInvalid
 
+MAX_HEIGHT = (1 << 63) - 1
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """`height`: up to which the client has read the topic."""
+
+    height: Annotated[int, Meta(ge=0, le=MAX_HEIGHT)]
+
 
 class Subscribe(msgspec.Struct, tag_field="method", tag="subscribe", frozen=True):
-    """Read a topic from now on."""
+    """Read a topic from now on, or from behind the height that the client has seen."""
 
     subscription: dict[str, Any]
+    resume: Resume | None = None
 
 
 class Unsubscribe(msgspec.Struct, tag_field="method", tag="unsubscribe", frozen=True):

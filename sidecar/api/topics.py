@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from sidecar.api.messages import ChainedPush, Push, hex_text, parse_user
-from sidecar.errors import RequestInvalid
+from sidecar.errors import RequestInvalid, StateUnavailable
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import Changes, MarketChanges, UserChanges
 from sidecar.state.market import Market
@@ -23,20 +23,45 @@ class Delivery(Enum):
     EVERY = "every"  # nothing: the client is closed before one is lost
 
 
+class Needs(Enum):
+    """What making the messages of past blocks again takes, beside those blocks."""
+
+    NOTHING = "nothing"
+    BOOKS = "books"  # as of some height before them
+    HISTORY = "history"  # all that the chain made before them: a checkpoint, or its first block
+
+
 class Topic:
     """One subscription's content. Equal requests share one Topic, so identity is equality."""
 
-    __slots__ = ("channel", "key", "name")
+    __slots__ = ("channel", "delivery", "key", "name", "resumable")
 
     def __init__(self, channel: "Channel", key: Any, name: str) -> None:
         self.channel = channel
         self.key = key
         self.name = name
+        self.delivery = channel.delivery  # as the channel declares it
+        self.resumable = channel.needs is not None
 
     @property
-    def delivery(self) -> Delivery:
-        """Declared by the channel."""
-        return self.channel.delivery
+    def market(self) -> int | None:
+        """The id of the one market that the topic is about, if it is about one."""
+        if isinstance(self.key, int):
+            return self.key
+        market = getattr(self.key, "market", None)
+        return market if isinstance(market, int) else None
+
+    @property
+    def user(self) -> bytes | None:
+        """The address of the one user that the topic is about, if it is about one."""
+        if isinstance(self.key, bytes):
+            return self.key
+        user = getattr(self.key, "user", None)
+        return user if isinstance(user, bytes) else None
+
+    def subscription(self) -> dict[str, Any]:
+        """What to ask for to read it, defaults left out."""
+        return {"type": self.channel.name} | self.channel.describe(self)
 
     def __repr__(self) -> str:
         return f"<Topic {self.name}>"
@@ -50,6 +75,8 @@ class Channel(ABC):
     name: ClassVar[str]
     delivery: ClassVar[Delivery]
     parameters: ClassVar[type[msgspec.Struct]]  # what a subscription may hold beside its type
+    reads_book: ClassVar[bool] = False  # shows a market's book: nothing, while that is wrong
+    needs: ClassVar[Needs | None] = None  # to make past messages again; None: they can't be
 
     def __init__(self, state: ChainState) -> None:
         self.state = state
@@ -69,6 +96,19 @@ class Channel(ABC):
         """Nobody reads the topic any more."""
         del self._open[topic.key]
         self.closed(topic)
+
+    def open_topics(self) -> list[Topic]:
+        """Those that somebody reads."""
+        return list(self._open.values())
+
+    def describe(self, topic: Topic) -> dict[str, Any]:
+        """What a subscription to the topic holds beside its type."""
+        described: dict[str, Any] = {}
+        if topic.market is not None:
+            described["coin"] = self.state.markets[topic.market].symbol
+        if topic.user is not None:
+            described["user"] = hex_text(topic.user)
+        return described
 
     @abstractmethod
     def key(self, parameters: Any) -> tuple[Any, str]:
@@ -159,6 +199,17 @@ def find_market(state: ChainState, coin: str) -> Market:
         known = f"this chain has {', '.join(some)}" if some else "no market is listed yet"
         more = f" and {len(state.by_symbol) - 10} more" if len(state.by_symbol) > 10 else ""
         raise RequestInvalid(f"unknown coin {coin[:32]!r}: {known}{more}")
+    return market
+
+
+def find_book(state: ChainState, coin: str) -> Market:
+    """Likewise, of a market whose book is asked for. Raises `StateUnavailable` while it is known
+    to be wrong.
+    """
+    market = find_market(state, coin)
+    if market.fault is not None:
+        what = f"the book of {market.symbol} is being rebuilt: {market.fault.what}"
+        raise StateUnavailable(what)
     return market
 
 

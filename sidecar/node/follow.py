@@ -7,7 +7,7 @@ a sleeper also looks by itself once a second.
 """
 
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -42,6 +42,9 @@ class Reader(Protocol):
         among them.
         """
 
+    def is_at_head(self) -> bool:
+        """Whether what the node has written reaches up to `height`; False where it ends below."""
+
     def behind(self) -> list[Path]:
         """What the next block waits for though the node has begun to write it; empty at the
         head.
@@ -54,13 +57,16 @@ class Reader(Protocol):
 class Follower:
     """Turns a reader into an endless stream of blocks."""
 
-    def __init__(self, reader: Reader, *, busy_poll: bool = False) -> None:
+    def __init__(
+        self, reader: Reader, at_head: anyio.Event | None = None, *, busy_poll: bool = False
+    ) -> None:
+        """`at_head` is set once everything that the node had written has been read."""
         self.reader = reader
-        self.at_head = anyio.Event()  # set once everything that the node had written has been read
+        self.at_head = at_head or anyio.Event()
         self._busy_poll = busy_poll
         self._whole_at = time.monotonic()  # when nothing was missing last
 
-    async def blocks(self) -> AsyncIterator[Block]:
+    async def blocks(self) -> AsyncGenerator[Block, None]:
         """Every block from the reader's height on, for ever. Raises what the reader raises."""
         if self._busy_poll:
             async for polled in self._poll():

@@ -129,6 +129,24 @@ class SegmentReader:
         self.height = block.height
         return block
 
+    def skip_to(self, height: int) -> None:
+        """Goes on behind block `height` without reading those before; as far as the file goes.
+
+        Their heights follow one another, so only their lengths are looked at. O(blocks skipped).
+        """
+        if self.header is None and not self._read_header():
+            return
+        while self.height < height:
+            head = os.pread(self._fd, HEAD_BYTES, self.offset)
+            if len(head) < HEAD_BYTES:
+                return
+            length, _ = unpack_head(head)
+            end = self.offset + HEAD_BYTES + length
+            if not 0 < length <= RECORD_BYTES_MAX or end > os.fstat(self._fd).st_size:
+                return  # the next read says what is wrong, or waits
+            self.offset = end
+            self.height += 1
+
     def at_boundary(self) -> bool:
         """Whether the file ends where the last read record ended."""
         size = os.fstat(self._fd).st_size
@@ -221,6 +239,11 @@ class LogReader:
         """The directories to watch for new blocks."""
         return [self.directory]
 
+    def is_at_head(self) -> bool:
+        """False where the log ends below `height`: the node went back."""
+        known = 0 if self._segment is None else self._segment.height
+        return known >= self.height
+
     def behind(self) -> list[Path]:
         """Nothing: a block of this log is whole or not there."""
         return []
@@ -262,6 +285,7 @@ class LogReader:
                 height=self.height + 1,
             )
         self._segment = SegmentReader(chosen[-1], chain=self.chain)
+        self._segment.skip_to(self.height)
         return True
 
     def _advance(self) -> bool:

@@ -4,46 +4,35 @@ A node that has not started yet is waited for, with a log line; a snapshot that 
 logged and the next older one is taken, in the end an empty state and the whole log.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
 
 from sidecar.config import SourceSettings
-from sidecar.errors import ConfigInvalid, SnapshotInvalid, SourceMissing
+from sidecar.errors import ConfigInvalid, SourceMissing
 from sidecar.limits import SOURCE_RETRY_S
-from sidecar.node.follow import Reader
 from sidecar.node.hyperliquid import STREAMS, HyperliquidReader, HyperliquidSnapshot
 from sidecar.node.ipc import ChainInfo, IpcDirectory
-from sidecar.node.log import LogReader
-from sidecar.node.snapshot import Row, SnapshotReader, list_snapshots
+from sidecar.node.native import NativeOrigin
+from sidecar.node.starts import Origin, Start
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("node")
 
 
-@dataclass(frozen=True)
-class Start:
-    """The state to start from: the rows of a snapshot (none at height 0) and the reader of what
-    follows.
-    """
-
-    chain: str
-    height: int
-    time_ns: int
-    rows: Iterable[Row]
-    reader: Reader
-
-
-async def open_source(settings: SourceSettings) -> Start:
+async def open_source(settings: SourceSettings) -> tuple[Start, Origin]:
     """Waits until the node has written what is needed, then opens it. Raises `NodeError`,
     `ConfigInvalid`.
     """
     if settings.kind == "hyperliquid":
         return await _open_hyperliquid(settings)
     ipc = IpcDirectory(Path(settings.path))
-    return _open_native(ipc, await _wait(ipc.read_chain))
+    info = await _wait(ipc.read_chain)
+    origin = NativeOrigin(ipc, info)
+    for start in origin.starts():
+        return start, origin
+    return Start(info.chain, 0, info.genesis_ns, (), origin.reader(0), whole=True), origin
 
 
 async def _wait(read: Callable[[], ChainInfo]) -> ChainInfo:
@@ -58,20 +47,7 @@ async def _wait(read: Callable[[], ChainInfo]) -> ChainInfo:
             await anyio.sleep(SOURCE_RETRY_S)
 
 
-def _open_native(ipc: IpcDirectory, info: ChainInfo) -> Start:
-    for path in list_snapshots(ipc.snapshots):
-        try:
-            snapshot = SnapshotReader(path, chain=info.chain)
-        except SnapshotInvalid as error:
-            _log.warning("snapshot not used", reason=str(error))
-            continue
-        header = snapshot.header
-        reader = LogReader(ipc.log, after=header.height, chain=info.chain)
-        return Start(info.chain, header.height, header.time_ns, snapshot.rows(), reader)
-    return Start(info.chain, 0, info.genesis_ns, (), LogReader(ipc.log, chain=info.chain))
-
-
-async def _open_hyperliquid(settings: SourceSettings) -> Start:
+async def _open_hyperliquid(settings: SourceSettings) -> tuple[Start, Origin]:
     if settings.snapshot is None:
         raise ConfigInvalid(
             "source.snapshot: a Hyperliquid node's files hold changes only; name an L4 snapshot "
@@ -79,7 +55,25 @@ async def _open_hyperliquid(settings: SourceSettings) -> Start:
         )
     snapshot = HyperliquidSnapshot(Path(settings.snapshot), settings.snapshot_height)
     data = Path(settings.path)
-    reader = HyperliquidReader(data, after=snapshot.height, markets=snapshot.markets)
+    origin = HyperliquidOrigin(data, snapshot)
     if missing := [name for name in STREAMS if not (data / name).is_dir()]:
         _log.warning("waiting for the node", path=str(data), missing=", ".join(missing))
-    return Start("Hyperliquid", snapshot.height, 0, snapshot.rows(), reader)
+    return next(origin.starts()), origin
+
+
+class HyperliquidOrigin:
+    """A node's data directory, and a snapshot file."""
+
+    def __init__(self, data: Path, snapshot: HyperliquidSnapshot) -> None:
+        self._data = data
+        self._snapshot = snapshot
+
+    def reader(self, after: int) -> HyperliquidReader:
+        """A reader of the blocks above a height."""
+        return HyperliquidReader(self._data, after=after, markets=self._snapshot.markets)
+
+    def starts(self, at_most: int | None = None) -> Iterator[Start]:
+        """The snapshot."""
+        height = self._snapshot.height
+        if at_most is None or height <= at_most:
+            yield Start("Hyperliquid", height, 0, self._snapshot.rows(), self.reader(height))

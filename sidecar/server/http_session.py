@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 from sidecar.api.info import answer_info
 from sidecar.api.messages import encode
 from sidecar.api.requests import NO_ORDERS, decode_json
-from sidecar.errors import HttpRefused, RequestInvalid
+from sidecar.errors import HttpRefused, RequestInvalid, StateUnavailable
 from sidecar.limits import IDLE_HTTP_TIMEOUT_S, RECV_BYTES, REQUEST_HEAD_TIMEOUT_S
 from sidecar.protocol import upgrade
 from sidecar.protocol.http import HttpConnection, Request
@@ -90,3 +90,5 @@ class HttpSession:
             return 200, encode(answer_info(self._services.state, decode_json(request.body)))
         except RequestInvalid as error:
             raise HttpRefused(422, str(error)) from None
+        except StateUnavailable as error:
+            raise HttpRefused(503, str(error)) from None

@@ -6,7 +6,11 @@ flush:  subscriber A reads all three  ─▶  send(f1 f2 f3)    one join for all
         subscriber B reads f2         ─▶  send(f2)          the very same bytes object
 """
 
+import time
+
 from sidecar.api.topics import Topic
+from sidecar.limits import TOPIC_LINGER_S, TOPICS_LINGERING_MAX
+from sidecar.server.recent import RecentFrames
 from sidecar.server.subscriber import Subscriber
 
 
@@ -16,6 +20,8 @@ class Hub:
     """
 
     def __init__(self) -> None:
+        self.recent = RecentFrames()
+        self._lingering: dict[Topic, float] = {}  # read by nobody since then, longest first
         self._subscribers: dict[Topic, dict[Subscriber, None]] = {}
         self._staged: list[tuple[Topic, bytes]] = []
 
@@ -27,31 +33,50 @@ class Hub:
         if subscribers is None:
             topic.channel.open(topic)
             subscribers = self._subscribers[topic] = {}
+            if topic.resumable:
+                self.recent.open(topic, topic.channel.state.height)
         elif subscriber in subscribers:
             return False
+        self._lingering.pop(topic, None)
         subscribers[subscriber] = None
         return True
 
     def unsubscribe(self, subscriber: Subscriber, topic: Topic) -> bool:
-        """Removes a subscriber; False if it did not read the topic. Closes the topic after the
-        last one.
+        """Removes a subscriber; False if it did not read the topic. After the last one the topic is
+        closed, at once or, where a client may come back to it, after a while.
         """
         subscribers = self._subscribers.get(topic)
         if subscribers is None or subscriber not in subscribers:
             return False
         del subscribers[subscriber]
         if not subscribers:
-            del self._subscribers[topic]
-            topic.channel.close(topic)
+            if topic.resumable and len(self._lingering) < TOPICS_LINGERING_MAX:
+                self._lingering[topic] = time.monotonic()
+            else:
+                self._close(topic)
         return True
 
+    def tick(self, now: float) -> None:
+        """Closes what nobody has come back to. O(closed)."""
+        while self._lingering:
+            topic, since = next(iter(self._lingering.items()))
+            if now - since < TOPIC_LINGER_S:
+                return
+            del self._lingering[topic]
+            self._close(topic)
+
+    def _close(self, topic: Topic) -> None:
+        del self._subscribers[topic]
+        self.recent.close(topic)
+        topic.channel.close(topic)
+
     def reads(self, topic: Topic) -> bool:
-        """Whether somebody reads the topic."""
+        """Whether the topic is open."""
         return topic in self._subscribers
 
     @property
     def topics(self) -> int:
-        """How many topics are read."""
+        """How many topics are open."""
         return len(self._subscribers)
 
     def stage(self, topic: Topic, frame: bytes) -> None:
@@ -64,12 +89,24 @@ class Hub:
         if not staged:
             return
         self._staged = []
+        for topic, frame in staged:
+            if topic.resumable:
+                self.recent.add(topic, frame, height)
         if len(staged) == 1:
             topic, frame = staged[0]
             for subscriber in self._subscribers.get(topic, ()):
                 subscriber.deliver(frame, staged, height)
             return
         self._flush_joined(staged, height)
+
+    def restart(self, topic: Topic, restart_frames: bytes, height: int) -> None:
+        """The topic goes on from `height` with what is in the frames; what was kept of it does not
+        lead there.
+        """
+        if topic.resumable:
+            self.recent.open(topic, height)
+        for subscriber in self._subscribers.get(topic, ()):
+            subscriber.restart(topic, restart_frames, height)
 
     def _flush_joined(self, staged: list[tuple[Topic, bytes]], height: int) -> None:
         wanted: dict[Subscriber, list[int]] = {}

@@ -134,6 +134,7 @@ class Server:
             now = time.monotonic()
             for session in list(self._sessions.values()):
                 session.tick(now)
+            self._services.hub.tick(now)
 
 
 def _refuse(sock: socket.socket, refusal: HttpRefused) -> None:

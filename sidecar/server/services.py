@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sidecar.api.channels import Channels
 from sidecar.config import ServerSettings
+from sidecar.recovery.resume import Resumer
 from sidecar.server.hub import Hub
 from sidecar.state.chain import ChainState
 
@@ -16,3 +17,4 @@ class Services:
     state: ChainState
     channels: Channels
     hub: Hub
+    resumer: Resumer | None = None  # without one only what was sent of late can be resumed

@@ -13,3 +13,18 @@ class Subscriber(Protocol):
 
         Parts that can't be sent at once wait by their topics' delivery.
         """
+
+    def restart(self, topic: Topic, restart_frames: bytes, height: int) -> None:
+        """Sends what the topic goes on from after a gap: beyond the bound for what waits, as a
+        first snapshot is.
+        """
+
+
+class Nobody:
+    """Holds a topic open while a client waits for what it missed."""
+
+    def deliver(self, joined: bytes, parts: list[tuple[Topic, bytes]], height: int) -> None:
+        """It comes from the recent frames, later."""
+
+    def restart(self, topic: Topic, restart_frames: bytes, height: int) -> None:
+        """Likewise."""

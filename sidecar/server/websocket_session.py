@@ -18,7 +18,7 @@ from sidecar.api.requests import (
     decode_request,
 )
 from sidecar.api.topics import Delivery, Topic
-from sidecar.errors import RequestInvalid
+from sidecar.errors import RequestInvalid, StateUnavailable
 from sidecar.limits import CLOSE_TIMEOUT_S, CONTROL_FRAMES_PER_S, TOPICS_MAX
 from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode
@@ -32,6 +32,7 @@ from sidecar.protocol.websocket import (
 )
 from sidecar.server.connection import Connection
 from sidecar.server.rates import Rate
+from sidecar.server.resumptions import Resumptions
 from sidecar.server.services import Services
 from sidecar.telemetry.logs import get_log
 
@@ -46,6 +47,9 @@ class WebSocketSession:
         self._services = services
         self._websocket = WebSocketConnection()
         self._topics: dict[Topic, None] = {}
+        self._resumptions = Resumptions(
+            services, self, self._send_beyond_bound, self._send_snapshot
+        )
         settings = services.settings
         self._messages = Rate(settings.messages_per_minute, 60.0)
         self._controls = Rate(CONTROL_FRAMES_PER_S, 1.0)
@@ -64,6 +68,7 @@ class WebSocketSession:
                 if not data:
                     return
         finally:
+            self._resumptions.cancel_all()
             for topic in self._topics:
                 self._services.hub.unsubscribe(self, topic)
             self._topics.clear()
@@ -90,6 +95,11 @@ class WebSocketSession:
             if outbox.bytes > self._services.settings.outbox_bytes_max:
                 self._close_slow(topic, height)
                 return
+
+    def restart(self, topic: Topic, restart_frames: bytes, height: int) -> None:
+        """Sends what a topic goes on from (see `Subscriber`); what waits of it comes before."""
+        if self._close_by is None:
+            self._send_beyond_bound(restart_frames, topic, height)
 
     def tick(self, now: float) -> None:
         """Called about once a second: pings a silent client, ends a dead one or one that does
@@ -167,20 +177,29 @@ class WebSocketSession:
             raise RequestInvalid(f"a connection may have {limit} subscriptions")
         if services.hub.topics >= TOPICS_MAX and not services.hub.reads(topic):
             raise RequestInvalid("this server has too many distinct subscriptions; try again later")
-        services.hub.subscribe(self, topic)
         self._topics[topic] = None
         self._reply(_subscription_response("subscribe", topic, request.subscription))
-        snapshot = topic.channel.snapshot(topic)
+        if request.resume is not None and topic.resumable:
+            self._resumptions.resume(topic, request.resume.height)
+        else:
+            services.hub.subscribe(self, topic)
+            self._send_snapshot(topic)
+
+    def _send_snapshot(self, topic: Topic) -> None:
+        snapshot = self._services.channels.snapshot(topic)
         if snapshot is not None:
-            frame = frames.text(encode(snapshot))
-            self._connection.send(frame, topic, snapshot.height, counted=False)
-            self._check_outbox("snapshots")
+            self._send_beyond_bound(frames.text(encode(snapshot)), topic, snapshot.height)
+
+    def _send_beyond_bound(self, frame: bytes, topic: Topic, height: int) -> None:
+        self._connection.send(frame, topic, height, counted=False)
+        self._check_outbox("snapshots")
 
     def _unsubscribe(self, request: Unsubscribe) -> None:
         topic = self._services.channels.resolve(request.subscription)
         if topic not in self._topics:
             raise RequestInvalid(f"not subscribed: {topic.name}")
         del self._topics[topic]
+        self._resumptions.cancel(topic)
         self._services.hub.unsubscribe(self, topic)
         self._connection.outbox.drop(topic)
         self._reply(_subscription_response("unsubscribe", topic, request.subscription))
@@ -191,7 +210,7 @@ class WebSocketSession:
         if body.type == "info":
             try:
                 answer = answer_info(self._services.state, body.payload)
-            except RequestInvalid as error:
+            except (RequestInvalid, StateUnavailable) as error:
                 response["payload"] = str(error)
             else:
                 payload = {"type": body.payload["type"], "data": answer}

@@ -12,7 +12,7 @@ from sidecar.node.transitions import (
     LeverageChanged,
 )
 from sidecar.state.market import Market
-from sidecar.state.users import Users
+from sidecar.state.users import User, Users
 
 
 class Position(msgspec.Struct, gc=False):
@@ -62,3 +62,11 @@ class Accounts:
 
     def restore_agent(self, row: AgentRow) -> None:
         """An agent of a snapshot."""
+
+    def adopt(self, rebuilt: User) -> None:
+        """Takes over an account that was rebuilt elsewhere, in place of the one of that address."""
+        user = self._users.get(rebuilt.address)
+        user.balance = rebuilt.balance
+        user.positions = rebuilt.positions
+        user.leverages = rebuilt.leverages
+        user.funding_paid = rebuilt.funding_paid

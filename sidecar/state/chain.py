@@ -1,10 +1,13 @@
 """The exchange as of a height: `apply(block)` moves it on by one block and says what changed.
 
 Pure: no clock, no I/O, no randomness; the same snapshot and blocks give the same state everywhere.
+
+A block that contradicts a book marks that book, and what it says of it is passed over from there
+on, until a book that was rebuilt elsewhere is adopted; likewise an account. All others go on.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -36,24 +39,37 @@ from sidecar.node.transitions import (
     OrdersRefused,
     OrderStatus,
     PricesUpdated,
+    Transition,
     Trigger,
 )
 from sidecar.state.accounts import Accounts
 from sidecar.state.book import Order
 from sidecar.state.changes import Changes, Diff, DiffKind, MarketChanges
 from sidecar.state.checks import check_book
+from sidecar.state.faults import Fault, Faults
 from sidecar.state.history import History
 from sidecar.state.market import Market, Trade
 from sidecar.state.orders import Orders
-from sidecar.state.users import Users
+from sidecar.state.users import User, Users
+
+if TYPE_CHECKING:
+    from sidecar.state.health import Health
 
 _NEW, _UPDATE, _REMOVE = DiffKind.NEW, DiffKind.UPDATE, DiffKind.REMOVE
 
+_COMPONENTS = ("accounts", "orders", "history")
+
 
 class ChainState:
-    """All markets after block `height`. A failed `apply` leaves it unusable: rebuild it."""
+    """The exchange after block `height`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool = True) -> None:
+        """`strict`: a contradiction raises `StateMismatch` and leaves the state unusable; else it
+        is noted in `faults`.
+        """
+        self.strict = strict
+        self.faults = Faults()
+        self.health: Health | None = None  # set by who serves the state and has clocks
         self.height = 0
         self.time_ns = 0
         self.markets: dict[int, Market] = {}
@@ -84,28 +100,39 @@ class ChainState:
     def restore(self, height: int, time_ns: int, rows: Iterable[Row]) -> None:
         """Fills an empty state from a snapshot's rows. Raises `StateMismatch`. O(rows)."""
         assert not self.markets, "restore() fills a new state"
-        row: Any = None
-        try:
-            for row in rows:
-                if isinstance(row, RestingRow):
-                    self._restore_order(row)
-                elif isinstance(row, MarketRow):
-                    self._restore_market(row)
-                elif isinstance(row, TradeRow):
-                    self._restore_trade(row)
-                elif isinstance(row, AccountRow):
-                    self.accounts.restore_account(row)
-                elif isinstance(row, TriggerRow):
-                    self.orders.restore_waiting(row)
-                elif isinstance(row, AgentRow):
-                    self.accounts.restore_agent(row)
-        except StateMismatch as error:
-            raise self._located(StateMismatch(f"in the snapshot, {error}"), height, row) from None
-        self.height = height
+        self.height = height  # so that errors name it
+        for row in rows:
+            self.restore_row(row)
         self.time_ns = time_ns
 
+    def restore_row(self, row: Row) -> None:
+        """One row of a snapshot, in their order. Raises `StateMismatch`. O(1)."""
+        try:
+            if isinstance(row, RestingRow):
+                self._restore_order(row)
+            elif isinstance(row, MarketRow):
+                self._restore_market(row)
+            elif isinstance(row, TradeRow):
+                self._restore_trade(row)
+            elif isinstance(row, AccountRow):
+                self.accounts.restore_account(row)
+            elif isinstance(row, TriggerRow):
+                self.orders.restore_waiting(row)
+            elif isinstance(row, AgentRow):
+                self.accounts.restore_agent(row)
+        except StateMismatch as error:
+            what = StateMismatch(f"in the snapshot, {error}")
+            raise self._located(what, self.height, row) from None
+
+    def listings(self) -> Iterator[MarketRow]:
+        """The markets without anything that happened in them."""
+        for market in self.markets.values():
+            yield MarketRow(market.listing)
+
     def apply(self, block: Block) -> Changes:
-        """Moves on by one block. Raises `StateMismatch` with height and market. O(transitions)."""
+        """Moves on by one block. Raises `StateMismatch` for a height that does not follow, and for
+        contradictions if strict. O(transitions).
+        """
         if block.height != self.height + 1:
             what = f"block {block.height} can't follow block {self.height}"
             raise StateMismatch(what, height=block.height)
@@ -113,19 +140,62 @@ class ChainState:
             block.height, block.time_ns, len(block.transitions), self.users
         )
         self.time_ns = block.time_ns
-        appliers = self._appliers
-        transition: Any = None
-        try:
-            for transition in block.transitions:
-                applier = appliers.get(type(transition))
-                if applier is not None:
-                    applier(transition)
-        except StateMismatch as error:
-            raise self._located(error, block.height, transition) from None
+        remaining = iter(block.transitions)
+        while not self._apply(remaining):
+            pass
         self._placed.clear()
         self._note_heights(changes)
         self.height = block.height
         return changes
+
+    def _apply(self, transitions: Iterator[Transition]) -> bool:
+        """True once none is left, False behind one that contradicts the state."""
+        appliers = self._appliers
+        transition: Any = None
+        try:
+            for transition in transitions:
+                applier = appliers.get(type(transition))
+                if applier is not None:
+                    applier(transition)
+        except StateMismatch as error:
+            height = self._changes.height
+            if self.strict:
+                raise self._located(error, height, transition) from None
+            market = self.markets.get(getattr(transition, "market", -1))
+            self.faults.note(Fault(height, str(error)), transition, listed=market is not None)
+            if market is not None:
+                market.fault = self.faults.books.get(market.id)
+            return False
+        return True
+
+    def adopt(self, rebuilt: "ChainState") -> None:
+        """Takes over everything of a state that was rebuilt elsewhere. A market that is not in it
+        stays listed, empty. O(markets).
+        """
+        for market in self.markets.values():
+            if market.id not in rebuilt.markets:
+                rebuilt._add_market(market.listing)  # noqa: SLF001 - it ends here
+        for name in ("height", "time_ns", "markets", "by_symbol", "users", *_COMPONENTS):
+            setattr(self, name, getattr(rebuilt, name))
+        self.faults = rebuilt.faults
+
+    def adopt_book(self, rebuilt: Market) -> None:
+        """Takes over a book that was rebuilt as of `height`, in place of the marked one.
+        O(orders of both).
+        """
+        market = self.markets[rebuilt.id]
+        for order in market.book.orders.values():
+            self.orders.removed(order)
+        market.book = rebuilt.book
+        for order in market.book.orders.values():
+            self.orders.added(market.id, order)
+        market.fault = None
+        self.faults.books.pop(market.id, None)
+
+    def adopt_account(self, rebuilt: User) -> None:
+        """Likewise for an account. O(1)."""
+        self.accounts.adopt(rebuilt)
+        self.faults.accounts.pop(rebuilt.address, None)
 
     def _note_heights(self, changes: Changes) -> None:
         height = changes.height
@@ -193,6 +263,8 @@ class ChainState:
 
     def _book_added(self, added: BookAdded) -> None:
         changed = self._changed(added.market)
+        if changed.market.fault is not None:
+            return
         oid, side, sz, before = added.oid, added.side, added.sz, added.before_oid
         status = self._placed.get(oid)
         order = Order(oid, added.user, side, added.px, sz, self.time_ns, status)
@@ -203,6 +275,8 @@ class ChainState:
 
     def _book_changed(self, change: BookChanged) -> None:
         changed = self._changed(change.market)
+        if changed.market.fault is not None:
+            return
         book = changed.market.book
         order = book.order(change.oid)
         if change.old_sz is not None and change.old_sz != order.sz:
@@ -213,6 +287,8 @@ class ChainState:
 
     def _book_removed(self, removed: BookRemoved) -> None:
         changed = self._changed(removed.market)
+        if changed.market.fault is not None:
+            return
         book = changed.market.book
         order = book.order(removed.oid)
         changed.diffs.append(Diff(_REMOVE, order, order.sz, 0))
@@ -246,11 +322,14 @@ class ChainState:
         self.accounts.agent(approved)
 
     def _account_check(self, check: AccountCheck) -> None:
-        self.accounts.check(check)
+        if check.user not in self.faults.accounts:
+            self.accounts.check(check)
 
     def _book_check(self, check: BookCheck) -> None:
         # Checks speak of the book after the block, and stand at its end.
-        check_book(self._changed(check.market).market.book, check)
+        market = self._changed(check.market).market
+        if market.fault is None:
+            check_book(market.book, check)
 
     def _prices_updated(self, updated: PricesUpdated) -> None:
         for market_id, oracle_px, mark_px in updated.prices:

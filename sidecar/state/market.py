@@ -9,6 +9,7 @@ from sidecar.node.transitions import ASK, BID, Fill, MarketListed
 from sidecar.state.book import Book
 from sidecar.state.candles import Candles
 from sidecar.state.context import Context
+from sidecar.state.faults import Fault
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
@@ -31,6 +32,7 @@ class Market:
         "book",
         "candles",
         "context",
+        "fault",
         "id",
         "listing",
         "mark_px",
@@ -48,6 +50,7 @@ class Market:
         self.book = Book()
         self.candles = Candles()
         self.context = Context()
+        self.fault: Fault | None = None  # the book is known to be wrong
         self.oracle_px = 0
         self.mark_px = 0
         self.trades: deque[Trade] = deque(maxlen=RECENT_TRADES)
@@ -55,7 +58,11 @@ class Market:
         self.orders_height: int | None = 0
 
     def mid_px(self) -> int | None:
-        """The middle of the best bid and ask, rounded down to 1e-8; None while a side is empty."""
+        """The middle of the best bid and ask, rounded down to 1e-8; None while a side is empty or
+        the book known to be wrong.
+        """
+        if self.fault is not None:
+            return None
         bid, ask = self.book.best(BID), self.book.best(ASK)
         if bid is None or ask is None:
             return None

@@ -1,7 +1,7 @@
 """The channels: a registry, and what they all do together for a block or a subscription."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -10,7 +10,9 @@ from sidecar.api.channels.bbo import BboChannel
 from sidecar.api.channels.blocks import BlocksChannel
 from sidecar.api.channels.l2_book import L2BookChannel
 from sidecar.api.channels.l4_book import L4BookChannel
+from sidecar.api.channels.status import StatusChannel
 from sidecar.api.channels.trades import TradesChannel
+from sidecar.api.messages import Reply
 from sidecar.api.topics import Channel, Message, Topic
 from sidecar.errors import RequestInvalid
 from sidecar.state.chain import ChainState
@@ -18,6 +20,7 @@ from sidecar.state.changes import Changes
 
 # In the order in which a client gets a block's messages: `blocks` ends each block.
 REGISTRY: tuple[type[Channel], ...] = (
+    StatusChannel,
     TradesChannel,
     L4BookChannel,
     L2BookChannel,
@@ -27,10 +30,21 @@ REGISTRY: tuple[type[Channel], ...] = (
 )
 
 
+class Restart(NamedTuple):
+    """How a topic goes on after what it showed was rebuilt: a gap message where something is
+    missing, then the snapshot where the channel has one.
+    """
+
+    topic: Topic
+    gap: Reply | None
+    snapshot: Message | None
+
+
 class Channels:
     """All channels over one state."""
 
     def __init__(self, state: ChainState) -> None:
+        self._state = state
         self._channels = {kind.name: kind(state) for kind in REGISTRY}
 
     def resolve(self, subscription: dict[str, Any]) -> Topic:
@@ -46,7 +60,72 @@ class Channels:
             raise RequestInvalid(f"{kind} subscription: {error}") from error
         return channel.resolve(parameters)
 
+    def open_like(self, topic: Topic) -> Topic:
+        """Opens the topic of these channels that is what `topic` is of others'."""
+        channel = self._channels[topic.channel.name]
+        mine = Topic(channel, topic.key, topic.name)
+        channel.open(mine)
+        return mine
+
     def publish(self, changes: Changes) -> Iterator[tuple[Topic, Message]]:
         """The block's messages, for topics that somebody reads."""
+        health = self._state.health
+        live = health is None or health.live
         for channel in self._channels.values():
-            yield from channel.publish(changes)
+            if live:
+                yield from channel.publish(changes)
+            else:
+                yield from self._labelled(channel.publish(changes))
+
+    def status(self) -> Iterator[tuple[Topic, Message]]:
+        """The status message that is due, between blocks too."""
+        channel = self._channels[StatusChannel.name]
+        assert isinstance(channel, StatusChannel)
+        return channel.refresh()
+
+    def snapshot(self, topic: Topic) -> Message | None:
+        """What a new subscriber gets first, if anything: the state as of the last block, never
+        of a book that is known to be wrong.
+        """
+        if self._is_wrong(topic):
+            return None
+        message = topic.channel.snapshot(topic)
+        return None if message is None else self._label(topic, message)
+
+    def restart(
+        self, concerns: Callable[[Topic], bool], from_height: int, reason: str
+    ) -> Iterator[Restart]:
+        """How the open topics that the rebuilt part `concerns` go on; what came from `from_height`
+        up to now is missing.
+        """
+        for channel in self._channels.values():
+            for topic in [one for one in channel.open_topics() if concerns(one)]:
+                channel.closed(topic)
+                channel.opened(topic)
+                gap = None
+                if channel.needs is not None:
+                    gap = gap_message(topic, from_height, self._state.height, reason)
+                yield Restart(topic, gap, self.snapshot(topic))
+
+    def _labelled(
+        self, messages: Iterable[tuple[Topic, Message]]
+    ) -> Iterator[tuple[Topic, Message]]:
+        for topic, message in messages:
+            if not self._is_wrong(topic):
+                yield topic, self._label(topic, message)
+
+    def _label(self, topic: Topic, message: Message) -> Message:
+        health = self._state.health
+        label = None if health is None else health.label(topic.market)
+        return message if label is None else msgspec.structs.replace(message, state=label)
+
+    def _is_wrong(self, topic: Topic) -> bool:
+        return topic.channel.reads_book and topic.market in self._state.faults.books
+
+
+def gap_message(topic: Topic, first: int, last: int, reason: str) -> Reply:
+    """Tells the subscribers of a topic that its messages of heights `first` to `last` are
+    missing.
+    """
+    data = {"subscription": topic.subscription(), "from": first, "to": last, "reason": reason}
+    return Reply("gap", data)

@@ -18,6 +18,7 @@ class BboChannel(MarketChannel):
 
     name = "bbo"
     delivery = Delivery.LATEST
+    reads_book = True
 
     def __init__(self, state: ChainState) -> None:
         super().__init__(state)

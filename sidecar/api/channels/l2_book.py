@@ -3,7 +3,7 @@ part changed.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -53,6 +53,7 @@ class L2BookChannel(Channel):
     name = "l2Book"
     delivery = Delivery.LATEST
     parameters = L2BookParameters
+    reads_book = True
 
     def __init__(self, state: ChainState) -> None:
         super().__init__(state)
@@ -66,6 +67,16 @@ class L2BookChannel(Channel):
         rounding = check_rounding(parameters.n_sig_figs, parameters.mantissa)
         key = _Key(market.id, rounding, parameters.n_levels or L2_LEVELS_DEFAULT)
         return key, f"l2Book:{market.symbol}{_suffix(key)}"
+
+    def describe(self, topic: Topic) -> dict[str, Any]:
+        """With the rounding and depth, where they are not the default."""
+        key: _Key = topic.key
+        described = super().describe(topic)
+        if key.rounding is not None:
+            n_sig_figs, mantissa = key.rounding
+            described |= {"nSigFigs": n_sig_figs}
+            described |= {"mantissa": mantissa} if mantissa != 1 else {}
+        return described | ({"nLevels": key.depth} if key.depth != L2_LEVELS_DEFAULT else {})
 
     def opened(self, topic: Topic) -> None:
         """Builds the aggregation if it is the first to need it, and remembers what is shown."""

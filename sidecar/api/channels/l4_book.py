@@ -16,7 +16,7 @@ import msgspec
 
 from sidecar.api.messages import NS_PER_MS, ChainedPush, hex_text, side_text
 from sidecar.api.orders_view import StatusView, resting_view, status_view
-from sidecar.api.topics import Delivery, MarketChannel, Topic
+from sidecar.api.topics import Delivery, MarketChannel, Needs, Topic
 from sidecar.fixed import to_text
 from sidecar.node.transitions import ASK, BID
 from sidecar.state.changes import Changes, Diff, DiffKind, MarketChanges
@@ -39,6 +39,8 @@ class L4BookChannel(MarketChannel):
 
     name = "l4Book"
     delivery = Delivery.EVERY
+    needs = Needs.BOOKS
+    reads_book = True
 
     def publish(self, changes: Changes) -> Iterator[tuple[Topic, ChainedPush]]:
         """O(statuses and diffs of the markets that are read)."""

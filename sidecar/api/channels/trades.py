@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from sidecar.api.messages import ChainedPush, trade_view
-from sidecar.api.topics import Delivery, MarketChannel, Topic
+from sidecar.api.topics import Delivery, MarketChannel, Needs, Topic
 from sidecar.state.changes import Changes
 from sidecar.state.market import Trade
 
@@ -13,6 +13,7 @@ class TradesChannel(MarketChannel):
 
     name = "trades"
     delivery = Delivery.EVERY
+    needs = Needs.NOTHING
 
     def publish(self, changes: Changes) -> Iterator[tuple[Topic, ChainedPush]]:
         """O(trades of the markets that are read)."""

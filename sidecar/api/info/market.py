@@ -9,7 +9,7 @@ from sidecar.api.channels.all_mids import all_mids
 from sidecar.api.channels.l2_book import L2BookParameters, check_rounding, l2_view
 from sidecar.api.info.handler import DexParameters, Handler, NoParameters
 from sidecar.api.messages import NS_PER_MS, TradeView, trade_view
-from sidecar.api.topics import check_dex, find_market
+from sidecar.api.topics import check_dex, find_book, find_market
 from sidecar.errors import NotInSource
 from sidecar.limits import L2_LEVELS_DEFAULT, RECENT_TRADES
 from sidecar.node.transitions import ASK, BID
@@ -57,7 +57,7 @@ def _all_mids(state: ChainState, parameters: DexParameters) -> dict[str, str]:
 
 
 def _l2_book(state: ChainState, parameters: L2BookParameters) -> dict[str, Any]:
-    market = find_market(state, parameters.coin)
+    market = find_book(state, parameters.coin)
     rounding = check_rounding(parameters.n_sig_figs, parameters.mantissa)
     depth = parameters.n_levels or L2_LEVELS_DEFAULT
     if rounding is None:

@@ -75,6 +75,10 @@ class HyperliquidReader:
         """The stream directories in which the node has written nothing so far."""
         return [one.files.directory for one in self._streams if one.files.is_missing()]
 
+    def is_at_head(self) -> bool:
+        """Rows that the node writes again are skipped: there is nothing to tell it by."""
+        return True
+
     def behind(self) -> list[Path]:
         """The stream directories without a row that another stream has: what the next block waits
         for.

@@ -278,7 +278,10 @@ def test_prev_is_null_where_the_source_could_not_tell() -> None:
 @pytest.mark.parametrize(
     ("subscription", "message"),
     [
-        ({}, "unknown subscription type None; there are trades, l4Book, l2Book, bbo, allMids"),
+        (
+            {},
+            "unknown subscription type None; there are status, trades, l4Book, l2Book, bbo",
+        ),
         ({"type": ["l2Book"]}, "unknown subscription type ['l2Book']"),
         ({"type": "allMids", "dex": "xyz"}, "unknown dex 'xyz'"),
         ({"type": "l2Book"}, "l2Book subscription: Object missing required field `coin`"),

@@ -144,6 +144,9 @@ class Apart:
     def directories(self) -> list[Path]:
         return []
 
+    def is_at_head(self) -> bool:
+        return True
+
     def behind(self) -> list[Path]:
         return self.missing
 

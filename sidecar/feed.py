@@ -1,0 +1,133 @@
+"""The node's blocks as one stream that does not end with the node's troubles.
+
+A log that can't be read on (a hole, a corrupt record, a file that is gone) is said on `status`, and
+tried again: where it was, in case the trouble has passed, else from a newer snapshot, over the gap.
+The height never goes back: a node that starts again from an older state is waited for.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, closing
+
+import anyio
+
+from sidecar.errors import LogCorrupt, LogGap, NodeError, SidecarError, StateMismatch
+from sidecar.limits import REBUILD_RETRY_MAX_S, REBUILD_RETRY_S
+from sidecar.node.follow import Follower, Reader
+from sidecar.node.starts import Origin, Start
+from sidecar.node.transitions import Block
+from sidecar.recovery.replica import Replica
+from sidecar.recovery.slices import Slices
+from sidecar.state.chain import ChainState
+from sidecar.state.health import GAP, RESYNCING, Health
+from sidecar.telemetry.logs import get_log
+
+_log = get_log("feed")
+
+Rebuilt = Callable[[int, str], None]  # the first height that was missed, and why
+
+
+class Feed:
+    """Follows the node for as long as the process runs."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        origin: Origin,
+        state: ChainState,
+        health: Health,
+        on_rebuilt: Rebuilt,
+        *,
+        busy_poll: bool = False,
+    ) -> None:
+        """`on_rebuilt` is told when the state was replaced by one behind a gap."""
+        self.at_head = anyio.Event()  # set once everything that the node had written has been read
+        self.rebuilds = 0
+        self._reader = reader
+        self._origin = origin
+        self._state = state
+        self._health = health
+        self._on_rebuilt = on_rebuilt
+        self._busy_poll = busy_poll
+
+    async def blocks(self) -> AsyncIterator[Block]:
+        """Every block above the state's height, for ever. The state has applied a block when it
+        asks for the next.
+        """
+        while True:
+            try:
+                follower = Follower(self._reader, self.at_head, busy_poll=self._busy_poll)
+                async with aclosing(follower.blocks()) as blocks:
+                    async for block in blocks:
+                        self._health.note_block(time.monotonic_ns(), time.time_ns(), block.time_ns)
+                        yield block
+                        if (wrong := self._state.faults.everything) is not None:
+                            raise StateMismatch(wrong.what, height=wrong.height)  # noqa: TRY301
+            except (NodeError, StateMismatch) as error:
+                self._reader.close()
+                await self._recover(error)
+
+    def close(self) -> None:
+        """Gives the files back."""
+        self._reader.close()
+
+    async def _recover(self, error: SidecarError) -> None:
+        """Until there is a reader that goes on."""
+        retry_s = REBUILD_RETRY_S / 4
+        condition = GAP if isinstance(error, LogCorrupt | LogGap) else RESYNCING
+        self._health.break_feed(condition, str(error))
+        _log.error("the feed can't go on", reason=str(error), height=self._state.height)
+        while not (self._go_on() or await self._jump(str(error))):
+            await anyio.sleep(retry_s)
+            retry_s = min(2 * retry_s, REBUILD_RETRY_MAX_S / 4)
+        self._health.mend_feed()
+        _log.warning("the feed goes on", height=self._state.height)
+
+    def _go_on(self) -> bool:
+        """Whether the next block can be read now, where it could not before."""
+        if self._state.faults.everything is not None:
+            return False
+        try:
+            reader = self._origin.reader(self._state.height)
+            with closing(reader):
+                if reader.next_block() is None and not reader.is_at_head():
+                    return False
+            self._reader = self._origin.reader(self._state.height)
+        except NodeError:
+            return False
+        return True
+
+    async def _jump(self, reason: str) -> bool:
+        """Whether a snapshot leads on; then the state is that one's."""
+        wrong = self._state.faults.everything
+        for start in self._origin.starts():
+            if start.height <= self._state.height and wrong is None:
+                start.reader.close()
+                return False
+            if await self._rebuild(start, reason):
+                return True
+        return False
+
+    async def _rebuild(self, start: Start, reason: str) -> bool:
+        first_missed = self._state.height + 1
+        try:
+            replica = Replica(None, Slices())
+            await replica.restore(start)
+            async for _ in replica.run(start.reader, lambda: self._state.height):
+                if replica.state.faults:
+                    break
+            if replica.state.faults:
+                raise StateMismatch("the log behind it contradicts it")
+            if start.reader.next_block() is None and not start.reader.is_at_head():
+                raise LogGap("the log does not go on from there", height=start.height + 1)
+            self._reader = self._origin.reader(replica.state.height)
+        except SidecarError as error:
+            _log.warning("snapshot not used", height=start.height, reason=str(error))
+            return False
+        finally:
+            start.reader.close()
+        self._state.adopt(replica.state)
+        self.rebuilds += 1
+        _log.warning("rebuilt", snapshot=start.height, height=self._state.height)
+        self._on_rebuilt(first_missed, reason)
+        return True

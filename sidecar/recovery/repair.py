@@ -1,0 +1,112 @@
+"""Rebuilds the books and accounts that are known to be wrong, while the others go on.
+
+    fault found  ─▶  newest snapshot below it, that part only  ─▶  the log behind it  ─▶  adopted
+
+A start that shows the fault again (a checkpoint that was written after the damage was done) is
+given up for the next older one. Where none is good the part stays marked, and a newer snapshot of
+the node is waited for.
+"""
+
+from collections.abc import Callable
+from contextlib import closing
+
+import anyio
+
+from sidecar.errors import SidecarError
+from sidecar.limits import REBUILD_POLL_S, REBUILD_RETRY_MAX_S, REBUILD_RETRY_S
+from sidecar.node.starts import Origin, Start
+from sidecar.recovery.replica import Replica
+from sidecar.recovery.scope import Scope
+from sidecar.recovery.slices import Slices
+from sidecar.state.chain import ChainState
+from sidecar.state.faults import Fault
+from sidecar.telemetry.logs import get_log
+
+_log = get_log("recovery")
+
+Repaired = Callable[[Scope, int, str], None]  # what, the height that showed it, the first reason
+
+
+class Repairer:
+    """Watches `state.faults` and mends what is in there."""
+
+    def __init__(self, state: ChainState, origin: Origin, on_repaired: Repaired) -> None:
+        """`on_repaired` is told in the moment of the adoption."""
+        self.repairs = 0
+        self.failures = 0
+        self._state = state
+        self._origin = origin
+        self._on_repaired = on_repaired
+
+    async def run(self) -> None:
+        """For ever."""
+        retry_s = REBUILD_RETRY_S
+        while True:
+            faults = self._state.faults
+            if not (faults.books or faults.accounts) or faults.everything:
+                await anyio.sleep(REBUILD_POLL_S)
+                retry_s = REBUILD_RETRY_S
+            elif not await self._repair(dict(faults.books), dict(faults.accounts)):
+                self.failures += 1
+                _log.warning("not repaired", retry_s=retry_s)
+                await anyio.sleep(retry_s)
+                retry_s = min(2 * retry_s, REBUILD_RETRY_MAX_S)
+
+    async def _repair(self, books: dict[int, Fault], accounts: dict[bytes, Fault]) -> bool:
+        """True if anything was mended."""
+        for fault, what in _described(self._state, books, accounts):
+            _log.error("contradiction found", what=what, height=fault.height, reason=fault.what)
+        for start in self._origin.starts(self._state.height):
+            with closing(start.reader):
+                try:
+                    replica = await self._rebuild(start, Scope(books=books, users=accounts))
+                except SidecarError as error:
+                    _log.warning("snapshot not used", height=start.height, reason=str(error))
+                    continue
+            wrong = replica.state.faults
+            if wrong.everything or replica.state.height != self._state.height:
+                continue
+            books_mended = {id_: books[id_] for id_ in books.keys() - wrong.books.keys()}
+            users_mended = {
+                user: accounts[user] for user in accounts.keys() - wrong.accounts.keys()
+            }
+            if books_mended or users_mended:
+                self._adopt(replica.state, books_mended, users_mended, start.height)
+                return True
+        return False
+
+    async def _rebuild(self, start: Start, scope: Scope) -> Replica:
+        """As high as the state is, or up to where all of it is wrong again."""
+        replica = Replica(scope, Slices())
+        await replica.restore(start)
+        wrong = replica.state.faults
+        async for _ in replica.run(start.reader, lambda: self._state.height):
+            if wrong and scope.books <= wrong.books.keys() and scope.users <= wrong.accounts.keys():
+                break
+        return replica
+
+    def _adopt(
+        self,
+        rebuilt: ChainState,
+        books: dict[int, Fault],
+        accounts: dict[bytes, Fault],
+        from_height: int,
+    ) -> None:
+        state = self._state
+        for _, what in _described(state, books, accounts):
+            _log.warning("repaired", what=what, height=state.height, snapshot=from_height)
+        for market_id in books:
+            state.adopt_book(rebuilt.markets[market_id])
+        for address in accounts:
+            state.adopt_account(rebuilt.users.get(address))
+        faults = [*books.values(), *accounts.values()]
+        first = min(faults, key=lambda fault: fault.height)
+        self.repairs += len(faults)
+        self._on_repaired(Scope(books=books, users=accounts), first.height, first.what)
+
+
+def _described(
+    state: ChainState, books: dict[int, Fault], accounts: dict[bytes, Fault]
+) -> list[tuple[Fault, str]]:
+    of_books = [(fault, f"the book of {state.markets[id_].symbol}") for id_, fault in books.items()]
+    return of_books + [(fault, f"account 0x{user.hex()}") for user, fault in accounts.items()]

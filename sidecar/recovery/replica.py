@@ -1,0 +1,58 @@
+"""A second state beside the one that is served: rebuilt from a snapshot and the log behind it, in
+slices, until it is as high as the first.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+
+import anyio
+
+from sidecar.limits import REBUILD_POLL_S
+from sidecar.node.follow import Reader
+from sidecar.node.starts import Start
+from sidecar.recovery.scope import Scope
+from sidecar.recovery.slices import Slices
+from sidecar.state.chain import ChainState
+from sidecar.state.changes import Changes
+
+
+class Replica:
+    """A state of a part of the exchange (`scope`; None: all of it), or of no part so far."""
+
+    def __init__(self, scope: Scope | None, slices: Slices) -> None:
+        self.state = ChainState(strict=False)
+        self._scope = scope
+        self._slices = slices
+
+    async def restore(self, start: Start) -> None:
+        """From a snapshot's rows. Raises `SnapshotInvalid`, `StateMismatch`. O(rows)."""
+        state = self.state
+        rows = start.rows if self._scope is None else self._scope.rows(start.rows)
+        for row in rows:
+            state.restore_row(row)
+            await self._slices.breathe()
+        state.height = start.height
+        state.time_ns = start.time_ns
+
+    def list_markets(self, like: ChainState, height: int) -> None:
+        """Without a snapshot: nothing but the listings of another state, at a height whose past
+        is not known.
+        """
+        state = self.state
+        for row in like.listings():
+            state.restore_row(row)
+        state.users.unknown_past = True
+        state.height = height
+
+    async def run(self, reader: Reader, height: Callable[[], int]) -> AsyncGenerator[Changes, None]:
+        """Block after block until the state is at `height()` or above, then ends in that very
+        moment: nothing else has run since. Waits for the node where the reader is behind.
+
+        Raises what the reader raises.
+        """
+        while self.state.height < height():
+            block = reader.next_block()
+            if block is None:
+                await anyio.sleep(REBUILD_POLL_S)
+                continue
+            yield self.state.apply(block if self._scope is None else self._scope.block(block))
+            await self._slices.breathe()

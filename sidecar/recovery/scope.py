@@ -1,0 +1,89 @@
+"""The part of the exchange that a rebuild or a rerun is about.
+
+Rows and transitions that do not concern it cost their decoding only.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sidecar.node.snapshot import AccountRow, MarketRow, RestingRow, Row, TradeRow, TriggerRow
+from sidecar.node.transitions import (
+    AccountCheck,
+    Block,
+    Fill,
+    FundingSettled,
+    LedgerChanged,
+    LeverageChanged,
+    MarketListed,
+    OrdersRefused,
+    OrderStatus,
+    PricesUpdated,
+)
+from sidecar.state.faults import BOOK_KINDS
+
+_OF_USER = (LedgerChanged, LeverageChanged, AccountCheck)
+
+
+class Scope:
+    """Markets, with their `books` or only with what happens in them, and users."""
+
+    def __init__(
+        self,
+        *,
+        books: Iterable[int] = (),
+        markets: Iterable[int] = (),
+        users: Iterable[bytes] = (),
+    ) -> None:
+        self.books = frozenset(books)
+        self.markets = frozenset(markets) | self.books
+        self.users = frozenset(users)
+
+    def rows(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Those of a snapshot that concern it; every market is listed."""
+        for row in rows:
+            if self._concerns(row):
+                yield row
+
+    def block(self, block: Block) -> Block:
+        """The block with the transitions that concern it. O(transitions)."""
+        kept = [one for one in block.transitions if self._keeps(one)]
+        return Block(block.height, block.time_ns, block.written_ns, kept)
+
+    def _concerns(self, row: Row) -> bool:
+        if isinstance(row, RestingRow):
+            return row.market in self.books
+        if isinstance(row, TradeRow):
+            return row.fill.market in self.markets
+        if isinstance(row, AccountRow):
+            return row.user in self.users
+        if isinstance(row, TriggerRow):
+            return row.status.user in self.users
+        if isinstance(row, MarketRow):
+            return True
+        market, user = getattr(row, "market", None), getattr(row, "user", None)
+        return market in self.markets or user in self.users
+
+    def _keeps(self, transition: Any) -> bool:
+        kind = type(transition)
+        if kind in BOOK_KINDS:
+            return transition.market in self.books
+        if kind is OrderStatus:
+            return transition.market in self.markets or transition.user in self.users
+        if kind is Fill:
+            return transition.market in self.markets or self._traded(transition)
+        return self._keeps_rare(transition)
+
+    def _keeps_rare(self, transition: Any) -> bool:
+        kind = type(transition)
+        if kind is FundingSettled:
+            paid = any(user in self.users for user, _, _ in transition.payments)
+            return paid or transition.market in self.markets
+        if kind in _OF_USER:
+            return transition.user in self.users
+        if kind is OrdersRefused:
+            return bool(self.users) or transition.market in self.markets
+        return kind in (MarketListed, PricesUpdated)
+
+    def _traded(self, fill: Fill) -> bool:
+        legs = (fill.buyer, fill.seller)
+        return any(leg is not None and leg.user in self.users for leg in legs)
