@@ -46,6 +46,7 @@ class App:
         self._settings = settings
         self._on_ready = on_ready
         self._server: Server | None = None
+        self.state: ChainState | None = None  # once it is restored
 
     async def run(self, signals: AsyncIterator[signal.Signals]) -> None:
         """Serves until a signal comes, then drains; a second one does not wait for that.
@@ -76,7 +77,7 @@ class App:
         source = self._settings.source
         with bind(server_settings.host, server_settings.port) as listener:
             start, origin = await open_source(source)
-            state = _restore(start)
+            state = self.state = _restore(start)
             health = state.health = Health(state, _bounds(source))
             hub, channels = Hub(), Channels(state)
             restarts = _Restarts(channels, hub, state)

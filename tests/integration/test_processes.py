@@ -10,10 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-import anyio
 import pytest
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
 
 from processes import Process, Serve, Start
 from sidecar.limits import DRAIN_TIMEOUT_S
@@ -100,32 +97,18 @@ def corrupt(ipc: Path) -> Path:
     return segment
 
 
-def test_a_corrupt_log_ends_serve_with_its_name_and_place(made: Path, serve: Serve) -> None:
+def test_serve_names_the_place_of_a_corrupt_record_and_waits(made: Path, serve: Serve) -> None:
+    list_snapshots(made / "snapshots")[0].unlink()  # that of height 60
     segment = corrupt(made)
     server = serve("--source-path", str(made), ready=False)
-    assert server.wait() == 1
-    last = server.output.splitlines()[-1]
-    assert last.startswith("sidecar: LogCorrupt: the CRC of a record of ")
-    assert f"(file {segment}, offset " in last
-    assert last.endswith(", height 60)")
-
-
-def test_a_log_that_turns_corrupt_closes_clients_and_ends_serve(made: Path, serve: Serve) -> None:
-    server = serve("--source-path", str(made))
-
-    async def watch() -> None:
-        async with connect(server.ws_url) as client:
-            with list_segments(made / "log")[-1].open("ab") as file:
-                file.write(b"\x01\x00\x00\x00garbage garbage")
-            with pytest.raises(ConnectionClosed):
-                await client.recv()
-            assert client.close_code == 1011
-            assert client.close_reason is not None
-            assert "LogCorrupt" in client.close_reason
-
-    anyio.run(watch)
-    assert server.wait() == 1
-    assert "LogCorrupt" in server.output.splitlines()[-1]
+    server.wait_for("the feed can't go on")
+    assert "the CRC of a record of " in server.output
+    assert f"(file {segment}, offset " in server.output
+    assert ", height 60)" in server.output
+    assert server.running
+    assert server.stop() == 0
+    corrupt(made)  # once more: as it was
+    assert serve("--source-path", str(made)).info(type="serverInfo")["height"] == 60
 
 
 def test_log_verify_and_inspect(made: Path) -> None:

@@ -1,0 +1,151 @@
+"""The feed outlives what the node's log does: it stops, lags, breaks, has a hole, goes back."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from rig import Client, Node, client_of, sidecar_of
+
+from sidecar import feed
+from sidecar.node.log import list_segments
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "REBUILD_RETRY_S", 0.04)
+    monkeypatch.setattr(feed, "REBUILD_RETRY_MAX_S", 0.4)
+
+
+async def up_to_status(client: Client, state: str) -> list[Any]:
+    """All messages up to the next status message that has the feed in that state."""
+    seen = await client.until("status")
+    while seen[-1]["data"]["feed"]["state"] != state:
+        seen += await client.until("status")
+    return seen
+
+
+async def status(client: Client, state: str) -> Any:
+    """That message."""
+    return (await up_to_status(client, state))[-1]
+
+
+async def test_a_log_that_turns_corrupt_is_told_and_goes_on_when_it_is_mended(
+    tmp_path: Path,
+) -> None:
+    with Node(tmp_path / "ipc") as node:
+        node.step(30)
+        async with sidecar_of(node) as sidecar, client_of(sidecar) as client:
+            await client.subscribe(type="status")
+            await client.subscribe(type="l4Book", coin="TOYOTA")
+            (segment,) = list_segments(node.ipc.log)
+            size = segment.stat().st_size
+            with segment.open("ab") as file:
+                file.write(b"\x01\x00\x00\x00garbage garbage")
+            message = await status(client, "gap")
+            said = message["data"]["feed"]["reason"]
+            assert "CRC" in said
+            assert f"file {segment}, offset {size}, height 31" in said
+            assert (await sidecar.ask(type="serverInfo"))[1]["feed"]["state"] == "gap"
+            assert (await sidecar.ask(type="l2Book", coin="TOYOTA"))[0] == 200
+            with segment.open("r+b") as file:
+                file.truncate(size)
+            await status(client, "live")
+            node.step(3)
+            await sidecar.reaches(33)
+            heights = [one["height"] for one in await client.quiet() if one["channel"] == "l4Book"]
+            assert heights[-1] == 33
+
+
+async def test_a_hole_is_crossed_by_the_next_snapshot_and_told_to_every_reader(
+    tmp_path: Path,
+) -> None:
+    twin = Node(tmp_path / "whole", segment_blocks=10)
+    shown = Node(tmp_path / "ipc", segment_blocks=10)
+    with twin, shown:
+        shown.step(50)
+        async with sidecar_of(shown) as sidecar, client_of(sidecar) as client:
+            await client.subscribe(type="status")
+            await client.next()
+            for kind in ("trades", "l4Book"):
+                await client.subscribe(type=kind, coin="TOYOTA")
+            await client.subscribe(type="l2Book", coin="TOYOTA")
+            await client.quiet()
+            twin.step(70)
+            shutil.copy(list_segments(twin.ipc.log)[6], shown.ipc.log)
+            message = await status(client, "gap")
+            assert "the next segment starts at height 61" in message["data"]["feed"]["reason"]
+            assert message["height"] == 50
+            twin.step(15)
+            snapshot = twin.snapshot()
+            twin.step(5)
+            shutil.copy(list_segments(twin.ipc.log)[7], shown.ipc.log)
+            shutil.copy(list_segments(twin.ipc.log)[8], shown.ipc.log)
+            shutil.copy(snapshot, shown.ipc.snapshots)
+            seen = await up_to_status(client, "live") + await client.quiet(0.3)
+            await sidecar.reaches(90)
+            gaps = [one["data"] for one in seen if one["channel"] == "gap"]
+            assert [gap["subscription"]["type"] for gap in gaps] == ["trades", "l4Book"]
+            assert {(gap["from"], gap["to"]) for gap in gaps} == {(51, 85)}
+            book = [one["data"] for one in seen if one["channel"] == "l4Book"]
+            assert "Snapshot" in book[0]
+            assert book[-1]["Updates"]["height"] == 90
+
+
+async def test_a_log_that_went_back_is_waited_for(tmp_path: Path) -> None:
+    twin = Node(tmp_path / "again", segment_blocks=10)
+    shown = Node(tmp_path / "ipc", segment_blocks=10)
+    with twin, shown:
+        shown.step(45)
+        async with sidecar_of(shown) as sidecar, client_of(sidecar) as client:
+            await client.subscribe(type="status")
+            await client.subscribe(type="l4Book", coin="TOYOTA")
+            for segment in list_segments(shown.ipc.log)[2:]:
+                segment.unlink()
+            message = await status(client, "gap")
+            assert message["height"] == 45
+            twin.step(60)
+            for segment in list_segments(twin.ipc.log)[2:]:
+                shutil.copy(segment, shown.ipc.log)
+            await status(client, "live")
+            await sidecar.reaches(60)
+            updates = [one for one in await client.quiet() if one["channel"] == "l4Book"]
+            assert [one["height"] for one in updates][-1] == 60
+            assert all(one["height"] > 45 for one in updates)
+
+
+async def test_silence_is_stale_and_old_blocks_are_behind(tmp_path: Path) -> None:
+    with Node(tmp_path / "ipc") as node:
+        node.step(10)
+        flags = {"source__stale_after_s": "0.3", "source__behind_after_s": "5"}
+        async with sidecar_of(node, **flags) as sidecar, client_of(sidecar) as client:
+            await client.subscribe(type="status")
+            stale = await status(client, "stale")
+            assert stale["data"]["feed"]["reason"] == "the node has written no block for 0.3 s"
+            assert stale["data"]["age"] > 5_000
+            node.step()  # of long ago
+            await status(client, "behind")
+            await client.subscribe(type="blocks")
+            assert (await client.until("blocks"))[-1]["state"] == "behind"
+            answer = await sidecar.ask(type="serverInfo")
+            assert answer[1]["feed"]["state"] in ("behind", "stale")
+
+
+async def test_a_sidecar_that_starts_at_a_corrupt_record_says_so_and_waits(tmp_path: Path) -> None:
+    with Node(tmp_path / "ipc") as node:
+        node.step(30)
+        (segment,) = list_segments(node.ipc.log)
+        size = segment.stat().st_size
+        with segment.open("ab") as file:
+            file.write(b"\x01\x00\x00\x00garbage garbage")
+        with anyio.move_on_after(0.5) as scope:
+            async with sidecar_of(node):
+                raise AssertionError("it is not at the head")
+        assert scope.cancelled_caught
+        with segment.open("r+b") as file:
+            file.truncate(size)
+        async with sidecar_of(node) as sidecar:
+            assert sidecar.state.height == 30
