@@ -129,6 +129,16 @@ class SegmentReader:
         self.height = block.height
         return block
 
+    def skip_to(self, height: int) -> None:
+        """Moves on behind block `height`, or as far as whole records go, without decoding them:
+        heights have no gaps, so that counting is enough. Raises `LogCorrupt`.
+        """
+        if self.height >= height or (self.header is None and not self._read_header()):
+            return
+        while self.height < height and (payload := self.read_record()) is not None:
+            self.offset += HEAD_BYTES + len(payload)
+            self.height += 1
+
     def at_boundary(self) -> bool:
         """Whether the file ends where the last read record ended."""
         size = os.fstat(self._fd).st_size
@@ -240,6 +250,7 @@ class LogReader:
             return None
         while True:
             assert self._segment is not None
+            self._segment.skip_to(self.height)
             block = self._segment.next_block()
             if block is None:
                 if not self._advance():

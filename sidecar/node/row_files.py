@@ -11,6 +11,7 @@ decodes one chunk at a time while its rows are used.
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
 from operator import or_
@@ -19,7 +20,7 @@ from typing import Any, BinaryIO, Generic, Literal, TypeVar
 
 import msgspec
 
-from sidecar.errors import NodeError, SnapshotInvalid
+from sidecar.errors import SnapshotInvalid
 from sidecar.limits import RECORD_BYTES_MAX, SNAPSHOT_CHUNK_ROWS, SNAPSHOTS_KEPT
 from sidecar.node.ipc import sync_directory
 from sidecar.node.log import UNDECODABLE, unreadable
@@ -89,8 +90,10 @@ class RowFormat(Generic[RowT]):
             left_behind.unlink(missing_ok=True)
 
     def write(self, directory: Path, header: RowFileHeader, rows: Iterable[RowT]) -> Path:
-        """Writes a file so that it is there whole or not at all, and deletes all but the newest
-        two. O(rows). Raises `OSError`; then nothing is left behind.
+        """Writes a file so that it is there whole or not at all, and deletes those above it (of a
+        chain that was replaced) and all but the newest two. O(rows).
+
+        Raises `OSError`; then nothing is left behind.
         """
         path = directory / self.file_name(header.height)
         temporary = self.temporary(path, os.getpid())
@@ -100,8 +103,10 @@ class RowFormat(Generic[RowT]):
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        for old in self.list(directory)[SNAPSHOTS_KEPT:]:
-            old.unlink(missing_ok=True)
+        files = self.list(directory)
+        newest = files.index(path)
+        for other in (*files[:newest], *files[newest + SNAPSHOTS_KEPT :]):
+            other.unlink(missing_ok=True)
         sync_directory(directory)
         return path
 
@@ -114,6 +119,18 @@ class RowFormat(Generic[RowT]):
     def _names(self, path: Path) -> bool:
         stem, digits = path.stem, 20
         return path.suffix == self.suffix and len(stem) == digits and stem.isdecimal()
+
+
+@dataclass(frozen=True)
+class RowDirectory(Generic[RowT]):
+    """Where files of one kind lie."""
+
+    path: Path
+    form: RowFormat[RowT]
+
+    def list(self) -> list[Path]:
+        """Its files, newest first."""
+        return self.form.list(self.path)
 
 
 class RowFileReader(Generic[RowT]):
@@ -205,7 +222,7 @@ class RowFileReader(Generic[RowT]):
         self._offset += HEAD_BYTES + length
         return payload
 
-    def _invalid(self, what: str) -> NodeError:
+    def _invalid(self, what: str) -> SnapshotInvalid:
         noun = self._format.noun
         return SnapshotInvalid(f"the {noun} {what}", path=self.path, offset=self._offset)
 

@@ -102,27 +102,27 @@ class NodeRow(Record, tag=7, frozen=True):
 
 Row = MarketRow | RestingRow | TradeRow | TriggerRow | AccountRow | AgentRow | NodeRow
 SnapshotHeader = RowFileHeader
-_SNAPSHOTS: RowFormat[Row] = RowFormat(FORMAT, "snapshot", SUFFIX, get_args(Row))
+SNAPSHOTS: RowFormat[Row] = RowFormat(FORMAT, "snapshot", SUFFIX, get_args(Row))
 
 
 class SnapshotReader(RowFileReader[Row]):
     """A snapshot file of the node. Raises `SnapshotInvalid`."""
 
     def __init__(self, path: Path, *, chain: str | None = None) -> None:
-        super().__init__(path, _SNAPSHOTS, chain=chain)
+        super().__init__(path, SNAPSHOTS, chain=chain)
 
 
 def write_snapshot(directory: Path, header: SnapshotHeader, rows: Iterable[Row]) -> Path:
     """Writes a snapshot so that it is there whole or not at all, and deletes all but the newest
     two, and what a writer before left half written. O(rows). Raises `OSError`.
     """
-    _SNAPSHOTS.sweep(directory)
-    return _SNAPSHOTS.write(directory, header, rows)
+    SNAPSHOTS.sweep(directory)
+    return SNAPSHOTS.write(directory, header, rows)
 
 
 def snapshot_name(height: int) -> str:
     """The file name of a snapshot of that height."""
-    return _SNAPSHOTS.file_name(height)
+    return SNAPSHOTS.file_name(height)
 
 
 def list_snapshots(directory: Path) -> list[Path]:
@@ -131,4 +131,4 @@ def list_snapshots(directory: Path) -> list[Path]:
 
     Raises `SourceMissing` where it can't be read.
     """
-    return _SNAPSHOTS.list(directory)
+    return SNAPSHOTS.list(directory)

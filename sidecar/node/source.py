@@ -1,23 +1,27 @@
 """Opens the configured node: where its state starts, and the reader that goes on from there.
 
-A node that has not started yet is waited for, with a log line; a snapshot that can't be used is
-logged and the next older one is taken, in the end an empty state and the whole log.
+A node that has not started yet is waited for, with a log line. Beside a native node there are
+several places to start from: the sidecar's own checkpoints and the node's snapshots, in the end an
+empty state and the whole log. They are tried in turn; each that can't be used is logged.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anyio
 
 from sidecar.config import SourceSettings
-from sidecar.errors import ConfigInvalid, SnapshotInvalid, SourceMissing
-from sidecar.limits import SOURCE_RETRY_S
+from sidecar.errors import ConfigInvalid, LogGap, SnapshotInvalid, SourceMissing
+from sidecar.limits import CHECKPOINT_PREFERRED_BLOCKS, SOURCE_RETRY_S
+from sidecar.node.extent import LogExtent
 from sidecar.node.follow import Reader
 from sidecar.node.hyperliquid import STREAMS, HyperliquidReader, HyperliquidSnapshot
 from sidecar.node.ipc import ChainInfo, IpcDirectory
 from sidecar.node.log import LogReader
-from sidecar.node.snapshot import Row, SnapshotReader, list_snapshots
+from sidecar.node.row_files import RowDirectory, RowFileReader
+from sidecar.node.snapshot import SNAPSHOTS
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("node")
@@ -25,25 +29,32 @@ _log = get_log("node")
 
 @dataclass(frozen=True)
 class Start:
-    """The state to start from: the rows of a snapshot (none at height 0) and the reader of what
-    follows.
+    """The state to start from: the rows of a snapshot or checkpoint (none at height 0) and the
+    reader of what follows. `origin` says in the log what the rows are from.
     """
 
     chain: str
     height: int
     time_ns: int
-    rows: Iterable[Row]
+    rows: Iterable[Any]
     reader: Reader
+    origin: str = "snapshot"
 
 
-async def open_source(settings: SourceSettings) -> Start:
-    """Waits until the node has written what is needed, then opens it. Raises `NodeError`,
-    `ConfigInvalid`.
+async def open_source(
+    settings: SourceSettings, own: RowDirectory[Any] | None = None
+) -> Iterator[Start]:
+    """Waits until the node has written what is needed, then opens it: where to start from, the best
+    first. Whoever can't use one closes its reader and asks for the next. `own` is where the
+    sidecar's own checkpoints are.
+
+    Raises `NodeError`, `ConfigInvalid`; each step does: `LogGap` where nothing is left to start
+    from.
     """
     if settings.kind == "hyperliquid":
-        return await _open_hyperliquid(settings)
+        return iter((await _open_hyperliquid(settings),))
     ipc = IpcDirectory(Path(settings.path))
-    return _open_native(ipc, await _wait(ipc.read_chain))
+    return _native_starts(ipc, await _wait(ipc.read_chain), own)
 
 
 async def _wait(read: Callable[[], ChainInfo]) -> ChainInfo:
@@ -58,17 +69,75 @@ async def _wait(read: Callable[[], ChainInfo]) -> ChainInfo:
             await anyio.sleep(SOURCE_RETRY_S)
 
 
-def _open_native(ipc: IpcDirectory, info: ChainInfo) -> Start:
-    for path in list_snapshots(ipc.snapshots):
+def _native_starts(
+    ipc: IpcDirectory, info: ChainInfo, own: RowDirectory[Any] | None
+) -> Iterator[Start]:
+    files = _files(RowDirectory(ipc.snapshots, SNAPSHOTS), own)
+    extent = LogExtent(ipc.log)  # after the listing: what a node snapshots is in its log already
+    for path, directory in files:
         try:
-            snapshot = SnapshotReader(path, chain=info.chain)
-        except SnapshotInvalid as error:
-            _log.warning("snapshot not used", reason=str(error))
-            continue
-        header = snapshot.header
-        reader = LogReader(ipc.log, after=header.height, chain=info.chain)
-        return Start(info.chain, header.height, header.time_ns, snapshot.rows(), reader)
-    return Start(info.chain, 0, info.genesis_ns, (), LogReader(ipc.log, chain=info.chain))
+            start = _native_start(path, directory, ipc, info.chain, extent)
+        except (SnapshotInvalid, SourceMissing) as error:
+            _log.warning(f"{directory.form.noun} not used", path=str(path), reason=str(error))
+        else:
+            yield start
+    if (reason := extent.why_not_after(0)) is not None:
+        what = f"there is no checkpoint or snapshot to start from that can be used, and {reason}"
+        raise LogGap(what, path=ipc.log, height=1)
+    reader = LogReader(ipc.log, chain=info.chain)
+    yield Start(info.chain, 0, info.genesis_ns, (), reader, "log")
+
+
+def _files(
+    snapshots: RowDirectory[Any], own: RowDirectory[Any] | None
+) -> list[tuple[Path, RowDirectory[Any]]]:
+    """Newest first, where an own checkpoint, which holds more than a snapshot, counts as newer than
+    it is.
+    """
+    found = [(int(path.stem), path, snapshots) for path in snapshots.list()]
+    if own is not None:
+        ahead = CHECKPOINT_PREFERRED_BLOCKS
+        found += [(int(path.stem) + ahead, path, own) for path in own.list()]
+    found.sort(key=lambda one: one[0], reverse=True)
+    return [(path, directory) for _, path, directory in found]
+
+
+def _native_start(
+    path: Path, directory: RowDirectory[Any], ipc: IpcDirectory, chain: str, extent: LogExtent
+) -> Start:
+    """Raises `SnapshotInvalid` where the log can't go on from the file, or the file is damaged."""
+    height = int(path.stem)
+    reason = extent.why_not_after(height)
+    if extent.first is None and directory.form is not SNAPSHOTS:
+        reason = "the log is empty: the node was replaced"
+    if reason is not None:
+        raise SnapshotInvalid(reason, path=path)
+    file = RowFileReader(path, directory.form, chain=chain)
+    time_ns = file.header.time_ns
+    reader = _reader_behind(ipc.log, chain, height, time_ns, extent)
+    return Start(chain, height, time_ns, file.rows(), reader, directory.form.noun)
+
+
+def _reader_behind(
+    log: Path, chain: str, height: int, time_ns: int, extent: LogExtent
+) -> LogReader:
+    """The log behind `height`, whose own block, where the log still has it, must be of that time.
+
+    Raises `SnapshotInvalid` where it is not: the node was set back, and went another way.
+    """
+    if height == 0 or extent.first is None or height < extent.first:
+        return LogReader(log, after=height, chain=chain)
+    reader = LogReader(log, after=height - 1, chain=chain)
+    try:
+        block = reader.next_block()
+    except BaseException:
+        reader.close()
+        raise
+    if block is not None and block.time_ns == time_ns:
+        return reader
+    reader.close()
+    what = "the log's block of that height has another time: the node went another way"
+    raise SnapshotInvalid(what, height=height)
 
 
 async def _open_hyperliquid(settings: SourceSettings) -> Start:

@@ -3,7 +3,8 @@
 Pure: no clock, no I/O, no randomness; the same snapshot and blocks give the same state everywhere.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -14,7 +15,6 @@ from sidecar.node.snapshot import (
     AgentRow,
     MarketRow,
     RestingRow,
-    Row,
     TradeRow,
     TriggerRow,
 )
@@ -81,24 +81,33 @@ class ChainState:
             AccountCheck: self._account_check,
         }
 
-    def restore(self, height: int, time_ns: int, rows: Iterable[Row]) -> None:
-        """Fills an empty state from a snapshot's rows. Raises `StateMismatch`. O(rows)."""
+    def restore(
+        self,
+        height: int,
+        time_ns: int,
+        rows: Iterable[Any],
+        others: Mapping[type, Callable[[Any], None]] = MappingProxyType({}),
+    ) -> None:
+        """Fills an empty state from a snapshot's rows; `others` restore rows that are not the
+        vocabulary's (see `state.checkpoint`). Raises `StateMismatch`. O(rows).
+        """
         assert not self.markets, "restore() fills a new state"
+        self.users.unknown_past = height > 0
+        restorers: dict[type, Callable[[Any], None]] = {
+            MarketRow: self._restore_market,
+            RestingRow: self._restore_order,
+            TradeRow: self._restore_trade,
+            TriggerRow: self.orders.restore_waiting,
+            AccountRow: self.accounts.restore_account,
+            AgentRow: self.accounts.restore_agent,
+            **others,
+        }
         row: Any = None
         try:
             for row in rows:
-                if isinstance(row, RestingRow):
-                    self._restore_order(row)
-                elif isinstance(row, MarketRow):
-                    self._restore_market(row)
-                elif isinstance(row, TradeRow):
-                    self._restore_trade(row)
-                elif isinstance(row, AccountRow):
-                    self.accounts.restore_account(row)
-                elif isinstance(row, TriggerRow):
-                    self.orders.restore_waiting(row)
-                elif isinstance(row, AgentRow):
-                    self.accounts.restore_agent(row)
+                restorer = restorers.get(type(row))
+                if restorer is not None:
+                    restorer(row)
         except StateMismatch as error:
             raise self._located(StateMismatch(f"in the snapshot, {error}"), height, row) from None
         self.height = height

@@ -13,7 +13,7 @@ FLOORS = {
     **dict.fromkeys(("state", "protocol"), 2),
     "api": 3,
     "server": 4,
-    **dict.fromkeys(("pipeline", "app", "cli"), 5),
+    **dict.fromkeys(("pipeline", "checkpoints", "recovery", "app", "cli"), 5),
     "__main__": 6,
 }
 IMPURE = {"anyio", "asyncio", "logging", "os", "random", "socket", "structlog", "time", "uvloop"}
