@@ -78,7 +78,7 @@ def _native_starts(
         try:
             start = _native_start(path, directory, ipc, info.chain, extent)
         except (SnapshotInvalid, SourceMissing) as error:
-            _log.warning(f"{directory.form.noun} not used", path=str(path), reason=str(error))
+            _log.warning(f"{directory.form.noun} not used", reason=str(error))
         else:
             yield start
     if (reason := extent.why_not_after(0)) is not None:
@@ -94,12 +94,14 @@ def _files(
     """Newest first, where an own checkpoint, which holds more than a snapshot, counts as newer than
     it is.
     """
-    found = [(int(path.stem), path, snapshots) for path in snapshots.list()]
-    if own is not None:
-        ahead = CHECKPOINT_PREFERRED_BLOCKS
-        found += [(int(path.stem) + ahead, path, own) for path in own.list()]
-    found.sort(key=lambda one: one[0], reverse=True)
-    return [(path, directory) for _, path, directory in found]
+    found = [] if own is None else [(path, own) for path in own.list()]
+    found += [(path, snapshots) for path in snapshots.list()]
+
+    def newness(one: tuple[Path, RowDirectory[Any]]) -> int:
+        path, directory = one
+        return int(path.stem) + (CHECKPOINT_PREFERRED_BLOCKS if directory is own else 0)
+
+    return sorted(found, key=newness, reverse=True)  # stable: own ones first where equal
 
 
 def _native_start(
@@ -114,30 +116,27 @@ def _native_start(
         raise SnapshotInvalid(reason, path=path)
     file = RowFileReader(path, directory.form, chain=chain)
     time_ns = file.header.time_ns
-    reader = _reader_behind(ipc.log, chain, height, time_ns, extent)
+    if height == 0 or extent.first is None or extent.why_not_after(height - 1) is not None:
+        reader = LogReader(ipc.log, after=height, chain=chain)
+    else:
+        reader = LogReader(ipc.log, after=height - 1, chain=chain)
+        _read_own_block(reader, path, time_ns)
     return Start(chain, height, time_ns, file.rows(), reader, directory.form.noun)
 
 
-def _reader_behind(
-    log: Path, chain: str, height: int, time_ns: int, extent: LogExtent
-) -> LogReader:
-    """The log behind `height`, whose own block, where the log still has it, must be of that time.
-
-    Raises `SnapshotInvalid` where it is not: the node was set back, and went another way.
+def _read_own_block(reader: LogReader, path: Path, time_ns: int) -> None:
+    """The last block of the state in the file. Raises `SnapshotInvalid` where the log has one of
+    another time: the node was set back, and went another way.
     """
-    if height == 0 or extent.first is None or height < extent.first:
-        return LogReader(log, after=height, chain=chain)
-    reader = LogReader(log, after=height - 1, chain=chain)
     try:
         block = reader.next_block()
     except BaseException:
         reader.close()
         raise
-    if block is not None and block.time_ns == time_ns:
-        return reader
-    reader.close()
-    what = "the log's block of that height has another time: the node went another way"
-    raise SnapshotInvalid(what, height=height)
+    if block is None or block.time_ns != time_ns:
+        reader.close()
+        what = "the log's block of that height has another time: the node went another way"
+        raise SnapshotInvalid(what, path=path)
 
 
 async def _open_hyperliquid(settings: SourceSettings) -> Start:
