@@ -3,8 +3,8 @@ the shutdown.
 """
 
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -12,14 +12,17 @@ from anyio.abc import TaskGroup
 from sidecar.api.channels import Channels
 from sidecar.api.messages import encode
 from sidecar.api.topics import Topic
+from sidecar.checkpoints import Checkpoints, open_directory
 from sidecar.config import Settings, SourceSettings
 from sidecar.feed import Feed
 from sidecar.freshness import watch_freshness
+from sidecar.node.row_files import RowDirectory
 from sidecar.node.source import open_source
 from sidecar.node.starts import Start
 from sidecar.pipeline import run_pipeline
 from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode
+from sidecar.recovery.recover import recover
 from sidecar.recovery.repair import Repairer
 from sidecar.recovery.resume import Resumer
 from sidecar.recovery.scope import Scope
@@ -47,6 +50,7 @@ class App:
         self._on_ready = on_ready
         self._server: Server | None = None
         self.state: ChainState | None = None  # once it is restored
+        self._checkpoints: Checkpoints | None = None
 
     async def run(self, signals: AsyncIterator[signal.Signals]) -> None:
         """Serves until a signal comes, then drains; a second one does not wait for that.
@@ -56,14 +60,17 @@ class App:
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._run, tasks)
-            stopping = False
+            stopping = hurried = False
             async for number in signals:
                 _log.info("stopping", signal=number.name, drain=not stopping)
                 if stopping:
+                    hurried = True
                     break  # the second one does not wait
                 stopping = True
                 tasks.start_soon(self._stop, tasks.cancel_scope)
             tasks.cancel_scope.cancel()
+        if self._checkpoints is not None and not hurried:
+            self._checkpoints.write_last()
         _log.info("stopped")
 
     async def _stop(self, everything: anyio.CancelScope) -> None:
@@ -76,9 +83,12 @@ class App:
         server_settings = fit_descriptors(self._settings.server)
         source = self._settings.source
         with bind(server_settings.host, server_settings.port) as listener:
-            start, origin = await open_source(source)
-            state = self.state = _restore(start)
+            own = open_directory(self._settings.checkpoint)
+            origin = await open_source(source, own)
+            start, state = recover(origin.starts())
+            self.state = state
             health = state.health = Health(state, _bounds(source))
+            self._keep_checkpoints(tasks, own, start, state)
             hub, channels = Hub(), Channels(state)
             restarts = _Restarts(channels, hub, state)
             feed = Feed(
@@ -100,6 +110,20 @@ class App:
                 raise
             finally:
                 feed.close()
+
+    def _keep_checkpoints(
+        self, tasks: TaskGroup, own: RowDirectory[Any] | None, start: Start, state: ChainState
+    ) -> None:
+        if self._settings.source.kind == "hyperliquid" or own is None:
+            _log.info(
+                "no checkpoints",
+                reason="set checkpoint.directory" if own is None else "not beside this node",
+                meaning="after a restart only what the node's snapshot holds is known",
+            )
+            return
+        blocks = self._settings.checkpoint.blocks
+        self._checkpoints = Checkpoints(own, start, state, blocks=blocks)
+        tasks.start_soon(self._checkpoints.run)
 
     async def _serve_at_head(self, feed: Feed, server: Server, state: ChainState) -> None:
         await feed.at_head.wait()
@@ -142,15 +166,3 @@ class _Restarts:
 
 def _bounds(source: SourceSettings) -> Bounds:
     return Bounds(int(source.stale_after_s * NS_PER_S), int(source.behind_after_s * NS_PER_S))
-
-
-def _restore(start: Start) -> ChainState:
-    began = time.monotonic()
-    state = ChainState(strict=False)
-    state.restore(start.height, start.time_ns, start.rows)
-    orders = sum(len(market.book.orders) for market in state.markets.values())
-    seconds = round(time.monotonic() - began, 3)
-    _log.info(
-        "state restored", chain=start.chain, height=state.height, orders=orders, seconds=seconds
-    )
-    return state

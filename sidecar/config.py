@@ -80,6 +80,18 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = limits.PONG_TIMEOUT_S
 
 
+class CheckpointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The sidecar's own checkpoints, from which it goes on after a restart."""
+
+    directory: Annotated[
+        str | None,
+        Meta(description="where they are, of this sidecar alone; by itself $STATE_DIRECTORY"),
+    ] = None
+    blocks: Annotated[Positive, Meta(description="blocks from one to the next")] = (
+        limits.CHECKPOINT_BLOCKS
+    )
+
+
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sidecar's own log lines, on stderr."""
 
@@ -97,6 +109,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     source: SourceSettings = SourceSettings()
     server: ServerSettings = ServerSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
     log: LogSettings = LogSettings()
 
 
@@ -156,10 +169,21 @@ def load_settings(
                     raise ConfigInvalid(f"{path}: {key.section} is a section: [{key.section}]")
                 section[key.name] = _parse(key, text, name)
                 origin = f"{path}, the environment or the flags" if path else "environment or flags"
+    _default_directory(tree, environment)
     try:
         return msgspec.convert(tree, Settings)
     except msgspec.ValidationError as error:
         raise ConfigInvalid(f"{origin}: {_explain(str(error))}") from error
+
+
+def _default_directory(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """`checkpoint.directory` where systemd gives the service one (systemd.exec(5): StateDirectory=;
+    several are separated by colons).
+    """
+    given = environment.get("STATE_DIRECTORY", "").partition(":")[0]
+    section = tree.setdefault("checkpoint", {})
+    if given and isinstance(section, dict):
+        section.setdefault("directory", f"{given}/checkpoints")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -55,7 +55,11 @@ def run(options: argparse.Namespace) -> None:
         chain_flags = [f"--path={ipc}", f"--block-ms={options.block_ms}", _FUNDING]
         chain = stack.enter_context(_process(options.path, "devnet", *chain_flags))
         print("starting the development chain and the sidecar ...", flush=True)
-        serve_flags = ("--source-path", str(ipc), "--server-port", str(options.port))
+        serve_flags = (
+            f"--source-path={ipc}",
+            f"--server-port={options.port}",
+            f"--checkpoint-directory={options.path / 'checkpoints'}",
+        )
         sidecar = stack.enter_context(_process(options.path, "serve", *serve_flags))
         address = _wait_until_serving(options.path, (chain, sidecar))
         print(f"  WebSocket   ws://{address}/ws")

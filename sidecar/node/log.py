@@ -130,21 +130,13 @@ class SegmentReader:
         return block
 
     def skip_to(self, height: int) -> None:
-        """Goes on behind block `height` without reading those before; as far as the file goes.
-
-        Their heights follow one another, so only their lengths are looked at. O(blocks skipped).
+        """Moves on behind block `height`, or as far as whole records go, without decoding them:
+        heights have no gaps, so that counting is enough. Raises `LogCorrupt`.
         """
-        if self.header is None and not self._read_header():
+        if self.height >= height or (self.header is None and not self._read_header()):
             return
-        while self.height < height:
-            head = os.pread(self._fd, HEAD_BYTES, self.offset)
-            if len(head) < HEAD_BYTES:
-                return
-            length, _ = unpack_head(head)
-            end = self.offset + HEAD_BYTES + length
-            if not 0 < length <= RECORD_BYTES_MAX or end > os.fstat(self._fd).st_size:
-                return  # the next read says what is wrong, or waits
-            self.offset = end
+        while self.height < height and (payload := self.read_record()) is not None:
+            self.offset += HEAD_BYTES + len(payload)
             self.height += 1
 
     def at_boundary(self) -> bool:
@@ -263,6 +255,7 @@ class LogReader:
             return None
         while True:
             assert self._segment is not None
+            self._segment.skip_to(self.height)
             block = self._segment.next_block()
             if block is None:
                 if not self._advance():

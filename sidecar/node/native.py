@@ -1,11 +1,18 @@
-"""The native log as what states are rebuilt from: its snapshots, then its beginning."""
+"""Where a state can start beside a native node: the sidecar's own checkpoints and the node's
+snapshots, in the end an empty state and the whole log. Each that can't be used is logged.
+"""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from sidecar.errors import SnapshotInvalid
+from sidecar.errors import LogGap, SnapshotInvalid, SourceMissing
+from sidecar.limits import CHECKPOINT_PREFERRED_BLOCKS
+from sidecar.node.extent import LogExtent
 from sidecar.node.ipc import ChainInfo, IpcDirectory
-from sidecar.node.log import LogReader, first_height, list_segments
-from sidecar.node.snapshot import SnapshotReader, list_snapshots
+from sidecar.node.log import LogReader
+from sidecar.node.row_files import RowDirectory, RowFileReader
+from sidecar.node.snapshot import SNAPSHOTS
 from sidecar.node.starts import Start
 from sidecar.telemetry.logs import get_log
 
@@ -13,33 +20,88 @@ _log = get_log("node")
 
 
 class NativeOrigin:
-    """An IPC directory of a chain."""
+    """An IPC directory of a chain, and where the sidecar's own checkpoints are."""
 
-    def __init__(self, ipc: IpcDirectory, info: ChainInfo) -> None:
+    def __init__(
+        self, ipc: IpcDirectory, info: ChainInfo, own: RowDirectory[Any] | None = None
+    ) -> None:
         self._ipc = ipc
         self._info = info
+        self._own = own
 
     def reader(self, after: int) -> LogReader:
-        """A reader of the blocks above a height."""
+        """A reader of the blocks above a height, of its own."""
         return LogReader(self._ipc.log, after=after, chain=self._info.chain)
 
     def starts(self, at_most: int | None = None) -> Iterator[Start]:
-        """Snapshots of heights up to `at_most` that are whole, newest first; then height 0 where
-        the log has its first block still.
+        """The states that there are, the best first, each opened when it is asked for; only those
+        of heights up to `at_most`. Raises `NodeError`: `LogGap` where there is none left.
         """
-        chain = self._info.chain
-        for path in list_snapshots(self._ipc.snapshots):
+        files = _files(RowDirectory(self._ipc.snapshots, SNAPSHOTS), self._own)
+        extent = LogExtent(self._ipc.log)  # after the listing: what has a snapshot is in its log
+        for path, directory in files:
             if at_most is not None and int(path.stem) > at_most:
                 continue
             try:
-                snapshot = SnapshotReader(path, chain=chain)
-            except SnapshotInvalid as error:
-                _log.warning("snapshot not used", reason=str(error))
-                continue
-            header = snapshot.header
-            yield Start(
-                chain, header.height, header.time_ns, snapshot.rows(), self.reader(header.height)
+                start = _native_start(path, directory, self._ipc, self._info.chain, extent)
+            except (SnapshotInvalid, SourceMissing) as error:
+                _log.warning(f"{directory.form.noun} not used", reason=str(error))
+            else:
+                yield start
+        if (reason := extent.why_not_after(0)) is not None:
+            what = (
+                f"there is no checkpoint or snapshot to start from that can be used, and {reason}"
             )
-        segments = list_segments(self._ipc.log)
-        if segments and first_height(segments[0]) == 1:
-            yield Start(chain, 0, self._info.genesis_ns, (), self.reader(0), whole=True)
+            raise LogGap(what, path=self._ipc.log, height=1)
+        yield Start(self._info.chain, 0, self._info.genesis_ns, (), self.reader(0), "log")
+
+
+def _files(
+    snapshots: RowDirectory[Any], own: RowDirectory[Any] | None
+) -> list[tuple[Path, RowDirectory[Any]]]:
+    """Newest first, where an own checkpoint, which holds more than a snapshot, counts as newer than
+    it is.
+    """
+    found = [] if own is None else [(path, own) for path in own.list()]
+    found += [(path, snapshots) for path in snapshots.list()]
+
+    def newness(one: tuple[Path, RowDirectory[Any]]) -> int:
+        path, directory = one
+        return int(path.stem) + (CHECKPOINT_PREFERRED_BLOCKS if directory is own else 0)
+
+    return sorted(found, key=newness, reverse=True)  # stable: own ones first where equal
+
+
+def _native_start(
+    path: Path, directory: RowDirectory[Any], ipc: IpcDirectory, chain: str, extent: LogExtent
+) -> Start:
+    """Raises `SnapshotInvalid` where the log can't go on from the file, or the file is damaged."""
+    height = int(path.stem)
+    reason = extent.why_not_after(height)
+    if extent.first is None and directory.form is not SNAPSHOTS:
+        reason = "the log is empty: the node was replaced"
+    if reason is not None:
+        raise SnapshotInvalid(reason, path=path)
+    file = RowFileReader(path, directory.form, chain=chain)
+    time_ns = file.header.time_ns
+    if height == 0 or extent.first is None or extent.why_not_after(height - 1) is not None:
+        reader = LogReader(ipc.log, after=height, chain=chain)
+    else:
+        reader = LogReader(ipc.log, after=height - 1, chain=chain)
+        _read_own_block(reader, path, time_ns)
+    return Start(chain, height, time_ns, file.rows(), reader, directory.form.noun)
+
+
+def _read_own_block(reader: LogReader, path: Path, time_ns: int) -> None:
+    """The last block of the state in the file. Raises `SnapshotInvalid` where the log has one of
+    another time: the node was set back, and went another way.
+    """
+    try:
+        block = reader.next_block()
+    except BaseException:
+        reader.close()
+        raise
+    if block is None or block.time_ns != time_ns:
+        reader.close()
+        what = "the log's block of that height has another time: the node went another way"
+        raise SnapshotInvalid(what, path=path)

@@ -1,11 +1,11 @@
-"""Opens the configured node: where its state starts, and the reader that goes on from there.
+"""Opens the configured node: where a state can start, and readers that go on from there.
 
-A node that has not started yet is waited for, with a log line; a snapshot that can't be used is
-logged and the next older one is taken, in the end an empty state and the whole log.
+A node that has not started yet is waited for, with a log line.
 """
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -15,24 +15,21 @@ from sidecar.limits import SOURCE_RETRY_S
 from sidecar.node.hyperliquid import STREAMS, HyperliquidReader, HyperliquidSnapshot
 from sidecar.node.ipc import ChainInfo, IpcDirectory
 from sidecar.node.native import NativeOrigin
+from sidecar.node.row_files import RowDirectory
 from sidecar.node.starts import Origin, Start
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("node")
 
 
-async def open_source(settings: SourceSettings) -> tuple[Start, Origin]:
-    """Waits until the node has written what is needed, then opens it. Raises `NodeError`,
-    `ConfigInvalid`.
+async def open_source(settings: SourceSettings, own: RowDirectory[Any] | None = None) -> Origin:
+    """Waits until the node has written what is needed, then opens it. `own` is where the sidecar's
+    own checkpoints are. Raises `NodeError`, `ConfigInvalid`.
     """
     if settings.kind == "hyperliquid":
-        return await _open_hyperliquid(settings)
+        return _open_hyperliquid(settings)
     ipc = IpcDirectory(Path(settings.path))
-    info = await _wait(ipc.read_chain)
-    origin = NativeOrigin(ipc, info)
-    for start in origin.starts():
-        return start, origin
-    return Start(info.chain, 0, info.genesis_ns, (), origin.reader(0), whole=True), origin
+    return NativeOrigin(ipc, await _wait(ipc.read_chain), own)
 
 
 async def _wait(read: Callable[[], ChainInfo]) -> ChainInfo:
@@ -47,7 +44,7 @@ async def _wait(read: Callable[[], ChainInfo]) -> ChainInfo:
             await anyio.sleep(SOURCE_RETRY_S)
 
 
-async def _open_hyperliquid(settings: SourceSettings) -> tuple[Start, Origin]:
+def _open_hyperliquid(settings: SourceSettings) -> Origin:
     if settings.snapshot is None:
         raise ConfigInvalid(
             "source.snapshot: a Hyperliquid node's files hold changes only; name an L4 snapshot "
@@ -58,7 +55,7 @@ async def _open_hyperliquid(settings: SourceSettings) -> tuple[Start, Origin]:
     origin = HyperliquidOrigin(data, snapshot)
     if missing := [name for name in STREAMS if not (data / name).is_dir()]:
         _log.warning("waiting for the node", path=str(data), missing=", ".join(missing))
-    return next(origin.starts()), origin
+    return origin
 
 
 class HyperliquidOrigin:

@@ -2,32 +2,37 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sidecar.node.follow import Reader
-from sidecar.node.snapshot import Row
 
 
 @dataclass(frozen=True)
 class Start:
-    """The state to start from: the rows of a snapshot (none at height 0) and the reader of what
-    follows.
+    """A state to start from: the rows of a snapshot or checkpoint (none at height 0) and the reader
+    of what follows. `origin` says what the rows are from: "checkpoint", "snapshot" or "log".
     """
 
     chain: str
     height: int
     time_ns: int
-    rows: Iterable[Row]
+    rows: Iterable[Any]
     reader: Reader
-    whole: bool = False  # the rows hold the past, too: candles, histories
+    origin: str = "snapshot"
+
+    @property
+    def whole(self) -> bool:
+        """Whether the past is known, too: candles, histories. A snapshot says what is, only."""
+        return self.origin != "snapshot"
 
 
 class Origin(Protocol):
     """A node's output, as far as it reaches back."""
 
     def starts(self, at_most: int | None = None) -> Iterator[Start]:
-        """The states that there are, newest first, of heights up to `at_most`; the beginning of the
-        chain is among them where the log reaches back to it. Whoever takes one closes its reader.
+        """The states that there are, of heights up to `at_most`, the best first; the beginning of
+        the chain is among them where the log reaches back to it. Whoever takes one closes its
+        reader. Raises `NodeError` where there is none (left).
         """
 
     def reader(self, after: int) -> Reader:

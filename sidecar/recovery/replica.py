@@ -13,6 +13,7 @@ from sidecar.recovery.scope import Scope
 from sidecar.recovery.slices import Slices
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import Changes
+from sidecar.state.checkpoint import begin_restore
 
 
 class Replica:
@@ -26,22 +27,18 @@ class Replica:
     async def restore(self, start: Start) -> None:
         """From a snapshot's rows. Raises `SnapshotInvalid`, `StateMismatch`. O(rows)."""
         state = self.state
+        begin_restore(state, start.height, start.time_ns)
         rows = start.rows if self._scope is None else self._scope.rows(start.rows)
         for row in rows:
             state.restore_row(row)
             await self._slices.breathe()
-        state.height = start.height
-        state.time_ns = start.time_ns
 
     def list_markets(self, like: ChainState, height: int) -> None:
         """Without a snapshot: nothing but the listings of another state, at a height whose past
         is not known.
         """
-        state = self.state
-        for row in like.listings():
-            state.restore_row(row)
-        state.users.unknown_past = True
-        state.height = height
+        self.state.restore(height, like.time_ns, like.listings())
+        self.state.users.unknown_past = True
 
     async def run(self, reader: Reader, height: Callable[[], int]) -> AsyncGenerator[Changes, None]:
         """Block after block until the state is at `height()` or above, then ends in that very

@@ -6,7 +6,7 @@ Rows and transitions that do not concern it cost their decoding only.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sidecar.node.snapshot import AccountRow, MarketRow, RestingRow, Row, TradeRow, TriggerRow
+from sidecar.node.snapshot import RestingRow
 from sidecar.node.transitions import (
     AccountCheck,
     Block,
@@ -38,7 +38,7 @@ class Scope:
         self.markets = frozenset(markets) | self.books
         self.users = frozenset(users)
 
-    def rows(self, rows: Iterable[Row]) -> Iterator[Row]:
+    def rows(self, rows: Iterable[Any]) -> Iterator[Any]:
         """Those of a snapshot that concern it; every market is listed."""
         for row in rows:
             if self._concerns(row):
@@ -49,18 +49,14 @@ class Scope:
         kept = [one for one in block.transitions if self._keeps(one)]
         return Block(block.height, block.time_ns, block.written_ns, kept)
 
-    def _concerns(self, row: Row) -> bool:
+    def _concerns(self, row: Any) -> bool:
         if isinstance(row, RestingRow):
             return row.market in self.books
-        if isinstance(row, TradeRow):
-            return row.fill.market in self.markets
-        if isinstance(row, AccountRow):
-            return row.user in self.users
-        if isinstance(row, TriggerRow):
-            return row.status.user in self.users
-        if isinstance(row, MarketRow):
-            return True
-        market, user = getattr(row, "market", None), getattr(row, "user", None)
+        about = getattr(row, "fill", None) or getattr(row, "status", None) or row
+        market = getattr(about, "market", None)
+        user = getattr(about, "user", None) or getattr(about, "address", None)
+        if market is None and user is None:
+            return True  # a listing, or about the state as a whole
         return market in self.markets or user in self.users
 
     def _keeps(self, transition: Any) -> bool:

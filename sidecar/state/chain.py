@@ -6,7 +6,8 @@ A block that contradicts a book marks that book, and what it says of it is passe
 on, until a book that was rebuilt elsewhere is adopted; likewise an account. All others go on.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +18,6 @@ from sidecar.node.snapshot import (
     AgentRow,
     MarketRow,
     RestingRow,
-    Row,
     TradeRow,
     TriggerRow,
 )
@@ -78,6 +78,7 @@ class ChainState:
         self.accounts = Accounts(self.users, self.markets)
         self.orders = Orders(self.users)
         self.history = History(self.users)
+        self._restorers: dict[type, Callable[[Any], None]] = {}
         self._changes = Changes(0, 0, 0, self.users)
         self._placed: dict[int, OrderStatus] = {}  # this block's placed orders that do not rest yet
         self._appliers: dict[type, Callable[[Any], None]] = {
@@ -97,29 +98,48 @@ class ChainState:
             AccountCheck: self._account_check,
         }
 
-    def restore(self, height: int, time_ns: int, rows: Iterable[Row]) -> None:
-        """Fills an empty state from a snapshot's rows. Raises `StateMismatch`. O(rows)."""
+    def restore(
+        self,
+        height: int,
+        time_ns: int,
+        rows: Iterable[Any],
+        others: Mapping[type, Callable[[Any], None]] = MappingProxyType({}),
+    ) -> None:
+        """Fills an empty state from a snapshot's rows; `others` restore rows that are not the
+        vocabulary's (see `state.checkpoint`). Raises `StateMismatch`. O(rows).
+        """
         assert not self.markets, "restore() fills a new state"
-        self.height = height  # so that errors name it
+        self.begin_restore(height, time_ns, others)
         for row in rows:
             self.restore_row(row)
-        self.time_ns = time_ns
 
-    def restore_row(self, row: Row) -> None:
-        """One row of a snapshot, in their order. Raises `StateMismatch`. O(1)."""
+    def begin_restore(
+        self,
+        height: int,
+        time_ns: int,
+        others: Mapping[type, Callable[[Any], None]] = MappingProxyType({}),
+    ) -> None:
+        """Likewise row by row: the rows are to follow, in their order, by `restore_row`."""
+        self.height = height
+        self.time_ns = time_ns
+        self.users.unknown_past = height > 0
+        self._restorers = {
+            MarketRow: self._restore_market,
+            RestingRow: self._restore_order,
+            TradeRow: self._restore_trade,
+            TriggerRow: self.orders.restore_waiting,
+            AccountRow: self.accounts.restore_account,
+            AgentRow: self.accounts.restore_agent,
+            **others,
+        }
+
+    def restore_row(self, row: Any) -> None:
+        """One row. Raises `StateMismatch`. O(1)."""
+        restorer = self._restorers.get(type(row))
+        if restorer is None:
+            return
         try:
-            if isinstance(row, RestingRow):
-                self._restore_order(row)
-            elif isinstance(row, MarketRow):
-                self._restore_market(row)
-            elif isinstance(row, TradeRow):
-                self._restore_trade(row)
-            elif isinstance(row, AccountRow):
-                self.accounts.restore_account(row)
-            elif isinstance(row, TriggerRow):
-                self.orders.restore_waiting(row)
-            elif isinstance(row, AgentRow):
-                self.accounts.restore_agent(row)
+            restorer(row)
         except StateMismatch as error:
             what = StateMismatch(f"in the snapshot, {error}")
             raise self._located(what, self.height, row) from None

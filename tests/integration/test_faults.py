@@ -40,12 +40,13 @@ async def test_one_corrupt_order_costs_its_coin_a_resync_and_the_others_nothing(
         async with sidecar_of(node) as sidecar, client_of(sidecar) as client:
             other = sidecar.state.by_symbol["SONY"]
             market = sidecar.state.by_symbol["TOYOTA"]
-            for subscription in (
+            topics: list[dict[str, Any]] = [
                 {"type": "status"},
                 {"type": "l4Book", "coin": "TOYOTA"},
                 {"type": "l2Book", "coin": "TOYOTA"},
                 {"type": "l4Book", "coin": "SONY"},
-            ):
+            ]
+            for subscription in topics:
                 await client.subscribe(**subscription)
                 await client.next()
             next(iter(market.book.orders.values())).sz += 1
@@ -94,8 +95,8 @@ def _coin(message: Any) -> str | None:
         return str(data["subscription"].get("coin"))
     if message["channel"] == "l4Book":
         inner = data.get("Snapshot") or data["Updates"]
-        return inner.get("coin") or _coin_of_updates(inner)
-    return data.get("coin")
+        return str(inner.get("coin") or _coin_of_updates(inner))
+    return data.get("coin") and str(data["coin"])
 
 
 def _coin_of_updates(updates: Any) -> str:

@@ -75,3 +75,19 @@ def test_errors_name_the_flag_or_variable(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid, match=r"nowhere\.toml: no such config file"):
         load_settings(tmp_path / "nowhere.toml", {}, {})
+
+
+def test_systemds_state_directory_holds_the_checkpoints_unless_another_is_set() -> None:
+    def directory(environment: dict[str, str], flags: dict[str, str]) -> str | None:
+        return load_settings(None, environment, flags).checkpoint.directory
+
+    systemd = {"STATE_DIRECTORY": "/var/lib/sidecar:/var/lib/other"}
+    assert directory(systemd, {}) == "/var/lib/sidecar/checkpoints"
+    assert directory(systemd, {"checkpoint.directory": "/srv"}) == "/srv"
+    assert directory(systemd, {"checkpoint.directory": ""}) == ""
+    assert directory({}, {}) is None
+
+
+def test_a_checkpoint_key_that_is_no_section_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="checkpoint: Expected `object`"):
+        load_settings(write(tmp_path, "checkpoint = 1\n"), {"STATE_DIRECTORY": "/x"}, {})

@@ -1,10 +1,14 @@
 """Snapshots: whole or not at all."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sidecar.errors import SnapshotInvalid
+from sidecar.node import row_files
+from sidecar.node.records import crc32c, extend_crc32c, frame
 from sidecar.node.snapshot import (
     FORMAT,
     MarketRow,
@@ -105,3 +109,73 @@ def test_a_snapshot_that_was_left_half_written_is_swept(tmp_path: Path) -> None:
     left.write_bytes(b"half")
     write(tmp_path)
     assert not left.exists()
+
+
+@pytest.mark.parametrize("name", ["foo.snap", "7.snap", f"{8:021d}.snap", f"x{8:019d}.snap"])
+def test_a_file_whose_name_is_no_height_is_passed_over(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path)
+    (tmp_path / name).write_bytes(b"anything")
+    assert list_snapshots(tmp_path) == [path]
+    write(tmp_path, 10)
+    assert (tmp_path / name).exists()
+
+
+def test_a_writer_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    def full_disk() -> Iterator[Row]:
+        yield from rows(5_000)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_snapshot(tmp_path, SnapshotHeader(FORMAT, "test", 9, 42), full_disk())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_above_the_one_that_is_written_are_of_a_chain_that_is_gone(tmp_path: Path) -> None:
+    for height in (5, 9, 12, 7):
+        write(tmp_path, height)
+    assert [int(path.stem) for path in list_snapshots(tmp_path)] == [7]
+    write(tmp_path, 8)
+    assert [int(path.stem) for path in list_snapshots(tmp_path)] == [8, 7]
+
+
+def test_rows_too_large_for_one_record_become_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_files, "RECORD_BYTES_MAX", 2_000)
+    path = write(tmp_path, count=1_000)
+    assert list(SnapshotReader(path).rows()) == rows(1_000)
+
+
+def test_a_row_that_can_not_be_is_found_behind_the_rows_before_it(tmp_path: Path) -> None:
+    payloads = [
+        msgspec.msgpack.encode(SnapshotHeader(FORMAT, "test", 9, 42)),
+        msgspec.msgpack.encode(["rows", rows(2)]),
+        msgspec.msgpack.encode(["rows", [[2, 1, "no oid"]]]),
+    ]
+    path = put_together(tmp_path, payloads, count=4)
+    snapshot = SnapshotReader(path)
+    seen: list[Row] = []
+    with pytest.raises(SnapshotInvalid, match="a record that can't be decoded"):
+        for row in snapshot.rows():
+            seen.append(row)  # noqa: PERF402 - those before the error count
+    assert seen == rows(2)
+
+
+def test_a_footer_that_counts_other_rows_is_found_at_the_end(tmp_path: Path) -> None:
+    payloads = [
+        msgspec.msgpack.encode(SnapshotHeader(FORMAT, "test", 9, 42)),
+        msgspec.msgpack.encode(["rows", rows(2)]),
+    ]
+    snapshot = SnapshotReader(put_together(tmp_path, payloads, count=4))
+    with pytest.raises(SnapshotInvalid, match="holds 3 rows, its footer says 4"):
+        list(snapshot.rows())
+
+
+def put_together(directory: Path, payloads: list[bytes], count: int) -> Path:
+    covered = crc32c(b"")
+    for payload in payloads:
+        covered = extend_crc32c(covered, payload)
+    footer = msgspec.msgpack.encode(["end", count, covered])
+    path = directory / f"{9:020d}.snap"
+    path.write_bytes(b"".join(map(frame, [*payloads, footer])))
+    return path

@@ -1,0 +1,203 @@
+"""The sidecar's own checkpoints: when they are written, and how the pipeline goes on meanwhile.
+
+    parent   ──── block ──── block ── fork ── block ──── block ──── block ──── block ───▶
+                                       └─▶ child: the state as of the fork, row by row, into
+                                           a temporary file; fsync, rename, exit
+
+The child shares the parent's memory as it was (copy on write, as redis' BGSAVE), so nothing is
+copied beforehand and no block waits but for the fork itself. At the end of the process the last one
+is written without a child.
+"""
+
+import errno
+import gc
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import anyio
+
+from sidecar.config import CheckpointSettings
+from sidecar.errors import ConfigInvalid
+from sidecar.limits import CHECKPOINT_LOOK_S, CHECKPOINT_NICE, CHECKPOINT_REST
+from sidecar.node.row_files import RowDirectory, RowFileHeader, RowFormat
+from sidecar.node.starts import Start
+from sidecar.state.chain import ChainState
+from sidecar.state.checkpoint import ROW_TYPES, checkpoint_rows
+from sidecar.telemetry.logs import get_log
+
+_log = get_log("app")
+
+FORMAT = "sidecar-checkpoint/1"
+CHECKPOINTS: RowFormat[Any] = RowFormat(FORMAT, "checkpoint", ".ckpt", ROW_TYPES)
+_FAILED = 255  # exit code of a child that failed with anything but an error of the system
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def open_directory(settings: CheckpointSettings) -> RowDirectory[Any] | None:
+    """The directory of the checkpoints, made where it is not there and swept of what a killed
+    writer left; None where none is set. Raises `ConfigInvalid` where it can't be written.
+    """
+    if not settings.directory:
+        return None
+    path = Path(settings.directory)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        CHECKPOINTS.sweep(path)
+    except OSError as error:
+        what = f"checkpoint.directory: can't write {path}: {error.strerror}"
+        raise ConfigInvalid(what) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ConfigInvalid(f"checkpoint.directory: may not write {path}")
+    return RowDirectory(path, CHECKPOINTS)
+
+
+class Checkpoints:
+    """Writes the checkpoints of one state. `height` is that of the newest one that is good (0: none
+    yet), `failures` counts those that could not be written.
+    """
+
+    def __init__(
+        self, directory: RowDirectory[Any], start: Start, state: ChainState, *, blocks: int
+    ) -> None:
+        """`state` is as restored from `start`; the first checkpoint is due `blocks` after it."""
+        self.height = start.height if start.origin == CHECKPOINTS.noun else 0
+        self.failures = 0
+        self._path = directory.path
+        self._chain = start.chain
+        self._state = state
+        self._blocks = blocks
+        self._tried_at = state.height
+        self._child: int | None = None
+
+    async def run(self) -> None:
+        """Writes one whenever it is due, until cancelled. Between two blocks only: whoever applies
+        blocks must not wait inside of one.
+        """
+        try:
+            while True:
+                await anyio.sleep(CHECKPOINT_LOOK_S)
+                due = self._state.height - self._tried_at >= self._blocks
+                if due and not self._state.faults:  # what is known to be wrong is not kept
+                    began = time.monotonic()
+                    await self._write_beside()
+                    await anyio.sleep(CHECKPOINT_REST * (time.monotonic() - began))
+        finally:
+            self._kill()
+
+    def write_last(self) -> None:
+        """Writes the state as it is, unless that is done. For the end: it blocks. O(state)."""
+        self._kill()
+        height = self._state.height
+        if height in (0, self.height) or self._state.faults:
+            return
+        began = time.monotonic()
+        try:
+            self._write()
+        except OSError as error:
+            self._note_failure(height, os.strerror(error.errno or errno.EIO))
+        else:
+            self._note_written(height, began)
+
+    async def _write_beside(self) -> None:
+        height = self._tried_at = self._state.height
+        began = time.monotonic()
+        try:
+            child = self._child = self._fork()
+        except OSError as error:  # no memory, too many processes
+            self._note_failure(height, f"no process for it: {error.strerror}")
+            return
+        forked_ms = round((time.monotonic() - began) * 1000, 1)
+        await _ended(child)
+        code = _reap(child)
+        self._child = None
+        if code == 0:
+            self._note_written(height, began, fork_ms=forked_ms)
+        else:
+            CHECKPOINTS.temporary(self._file(height), child).unlink(missing_ok=True)
+            self._note_failure(height, _reason(code))
+
+    def _fork(self) -> int:
+        """The child's process id; no signal of ours is handled in the child."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            child = os.fork()
+            if child == 0:
+                self._be_the_child()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return child
+
+    def _be_the_child(self) -> NoReturn:
+        code = _FAILED
+        try:
+            _detach()
+            self._write()
+            code = 0
+        except OSError as error:
+            code = error.errno or _FAILED
+        finally:
+            os._exit(code)
+
+    def _write(self) -> None:
+        state = self._state
+        header = RowFileHeader(FORMAT, self._chain, state.height, state.time_ns)
+        CHECKPOINTS.write(self._path, header, checkpoint_rows(state))
+
+    def _kill(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            os.kill(child, signal.SIGKILL)
+            _reap(child)
+            CHECKPOINTS.temporary(self._file(self._tried_at), child).unlink(missing_ok=True)
+
+    def _file(self, height: int) -> Path:
+        return self._path / CHECKPOINTS.file_name(height)
+
+    def _note_written(self, height: int, began: float, **more: float) -> None:
+        self.height = height
+        size = self._file(height).stat().st_size
+        seconds = round(time.monotonic() - began, 3)
+        _log.info("checkpoint written", height=height, bytes=size, seconds=seconds, **more)
+
+    def _note_failure(self, height: int, reason: str) -> None:
+        self.failures += 1
+        _log.error("checkpoint not written", height=height, reason=reason, path=str(self._path))
+
+
+async def _ended(child: int) -> None:
+    """Until the process has ended; it is still to be waited for."""
+    descriptor = os.pidfd_open(child)
+    try:
+        await anyio.wait_readable(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reap(child: int) -> int:
+    """The exit code of a process that has ended; the negative signal where one ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _reason(code: int) -> str:
+    if code == _FAILED:
+        return "the writing process failed"
+    return os.strerror(code) if code > 0 else f"the writing process was killed by signal {-code}"
+
+
+def _detach() -> None:
+    """Lets go of everything that is the parent's: signal handlers, sockets, terminal, priority."""
+    gc.disable()
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    os.closerange(3, highest + 1)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    os.nice(CHECKPOINT_NICE)

@@ -1,0 +1,68 @@
+"""Which heights a native log holds, found without reading its blocks."""
+
+import os
+from pathlib import Path
+
+from sidecar.limits import RECORD_BYTES_MAX
+from sidecar.node.log import first_height, list_segments, unreadable
+from sidecar.node.records import HEAD_BYTES, unpack_head
+
+
+class LogExtent:
+    """The heights of a log directory as it is now; a node may append while this is looked at.
+
+    `first` is None for a log without a segment, `head` the last block that is whole on disk.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """O(records of the newest segment). Raises `SourceMissing`, `LogCorrupt` (a name)."""
+        self._segments = list_segments(directory)
+        self.first = first_height(self._segments[0]) if self._segments else None
+        self.head = last_height(self._segments[-1]) if self._segments else 0
+
+    def why_not_after(self, height: int) -> str | None:
+        """Why a state of that height can't go on from this log; None where it can, because the
+        block after it and all that follow are there, or it is the next to come.
+
+        O(records of the segments behind `height`); their payloads are not read.
+        """
+        if self.first is None:
+            return None
+        if height + 1 < self.first:
+            return f"the log starts at height {self.first}; height {height + 1} is needed"
+        if height > self.head:
+            return f"the log ends at height {self.head}, below it: it was cut or replaced"
+        return self._gap_after(height)
+
+    def _gap_after(self, height: int) -> str | None:
+        segments = self._segments
+        holding = max(i for i, one in enumerate(segments) if first_height(one) <= height + 1)
+        for index in range(holding, len(segments) - 1):
+            last, following = last_height(segments[index]), first_height(segments[index + 1])
+            if last + 1 != following:
+                return f"the log has no blocks {last + 1} to {following - 1}"
+        return None
+
+
+def last_height(segment: Path) -> int:
+    """The height of a segment's last whole block: its records counted, by their heads alone. One
+    that is torn or has an impossible length ends the count.
+
+    Raises `SourceMissing`, `LogCorrupt` (a name).
+    """
+    try:
+        fd = os.open(segment, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise unreadable(segment, error) from error
+    try:
+        size, offset, records = os.fstat(fd).st_size, 0, 0
+        while len(head := os.pread(fd, HEAD_BYTES, offset)) == HEAD_BYTES:
+            length, _ = unpack_head(head)
+            offset += HEAD_BYTES + length
+            if not 0 < length <= RECORD_BYTES_MAX or offset > size:
+                break
+            records += 1
+    finally:
+        os.close(fd)
+    header = 1
+    return first_height(segment) - 1 + max(records - header, 0)

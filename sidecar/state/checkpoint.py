@@ -1,0 +1,174 @@
+"""The whole state as rows, and back: what the sidecar's own checkpoints hold.
+
+    users first     each with the heights that continue its `prev` chains, in the order in which the
+                    chain named them
+    then markets    with their orders in queue order and their recent trades, as snapshots have them
+    then the rest   waiting orders, accounts, and whatever a part of the state adds
+
+A state made of these rows equals the one that they were read from, and goes on equally. A part of
+the state that has more to keep adds a line to `PARTS`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from sidecar.node.snapshot import (
+    AccountRow,
+    MarketRow,
+    PositionRow,
+    RestingRow,
+    Row,
+    TradeRow,
+    TriggerRow,
+)
+from sidecar.node.transitions import ASK, BID, Record
+from sidecar.state.chain import ChainState
+from sidecar.state.market import Market
+from sidecar.state.users import User
+
+
+class OriginRow(Record, tag=56, frozen=True):
+    """Whether the state began in the middle of the chain: then a user without a height has None."""
+
+    unknown_past: bool
+
+
+class UserRow(Record, tag=57, frozen=True):
+    """A user, and the heights of the newest blocks with something of each kind for it (see
+    `User`).
+    """
+
+    address: bytes
+    orders_height: int | None
+    fills_height: int | None
+    fundings_height: int | None
+    ledger_height: int | None
+    events_height: int | None
+
+
+Restore = Callable[[ChainState, Any], None]
+
+
+class Part(NamedTuple):
+    """A part of the state: how its rows are read from it, and how each type of row beside those of
+    snapshots goes back into it.
+    """
+
+    rows: Callable[[ChainState], Iterable[Record]]
+    restore: Mapping[type[Record], Restore]
+
+
+def checkpoint_rows(state: ChainState) -> Iterator[Record]:
+    """Every row of the state, to be read through before the next block. O(state)."""
+    for part in PARTS:
+        yield from part.rows(state)
+
+
+def restore_rows(state: ChainState, height: int, time_ns: int, rows: Iterable[Any]) -> None:
+    """Fills an empty state from the rows of a checkpoint, or of a snapshot. O(rows).
+
+    Raises `StateMismatch`; the state is of no use then.
+    """
+    state.restore(height, time_ns, rows, _others(state))
+
+
+def begin_restore(state: ChainState, height: int, time_ns: int) -> None:
+    """Likewise where the rows follow one by one: `ChainState.restore_row`."""
+    state.begin_restore(height, time_ns, _others(state))
+
+
+def _others(state: ChainState) -> dict[type, Callable[[Any], None]]:
+    return {
+        kind: partial(restore, state) for part in PARTS for kind, restore in part.restore.items()
+    }
+
+
+def _user_rows(state: ChainState) -> Iterator[Record]:
+    yield OriginRow(state.users.unknown_past)
+    for user in state.users.by_address.values():
+        yield UserRow(
+            user.address,
+            user.orders_height,
+            user.fills_height,
+            user.fundings_height,
+            user.ledger_height,
+            user.events_height,
+        )
+
+
+def _restore_origin(state: ChainState, row: OriginRow) -> None:
+    state.users.unknown_past = row.unknown_past
+
+
+def _restore_user(state: ChainState, row: UserRow) -> None:
+    user = state.users.get(row.address)
+    user.orders_height = row.orders_height
+    user.fills_height = row.fills_height
+    user.fundings_height = row.fundings_height
+    user.ledger_height = row.ledger_height
+    user.events_height = row.events_height
+
+
+def _market_rows(state: ChainState) -> Iterator[Record]:
+    for market in state.markets.values():
+        yield MarketRow(
+            market.listing,
+            market.oracle_px,
+            market.mark_px,
+            market.trades_height,
+            market.orders_height,
+        )
+        yield from _resting_rows(market)
+        for trade in market.trades:
+            yield TradeRow(trade.height, trade.time_ns, trade.fill)
+
+
+def _resting_rows(market: Market) -> Iterator[Record]:
+    number = market.id
+    for side in (BID, ASK):
+        for order in market.book.queue(side):
+            yield RestingRow(
+                number,
+                order.oid,
+                order.user,
+                side,
+                order.px,
+                order.sz,
+                order.added_ns,
+                order.status,
+            )
+
+
+def _waiting_rows(state: ChainState) -> Iterator[Record]:
+    for user in state.users.by_address.values():
+        for status in (user.waiting or {}).values():
+            yield TriggerRow(status)
+
+
+def _account_rows(state: ChainState) -> Iterator[Record]:
+    for user in state.users.by_address.values():
+        if user.balance or user.positions or user.leverages is not None:
+            yield _account_row(user)
+
+
+def _account_row(user: User) -> AccountRow:
+    positions = tuple(
+        PositionRow(market, position.sz, position.cost, position.margin)
+        for market, position in user.positions.items()
+    )
+    leverages = tuple(
+        (market, leverage.value, leverage.is_cross)
+        for market, leverage in (user.leverages or {}).items()
+    )
+    return AccountRow(user.address, user.balance, positions, leverages)
+
+
+PARTS = (
+    Part(_user_rows, {OriginRow: _restore_origin, UserRow: _restore_user}),
+    Part(_market_rows, {}),
+    Part(_waiting_rows, {}),
+    Part(_account_rows, {}),
+)
+
+ROW_TYPES: tuple[Any, ...] = (Row, *(kind for part in PARTS for kind in part.restore))

@@ -1,0 +1,133 @@
+"""A state made of a checkpoint's rows is the one that they were read from, and goes on as it."""
+
+from collections import deque
+from functools import reduce
+from operator import or_
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blocks import ALICE, BOB, SONY, TOYOTA, ask, bid, block, fill, opened, state_of
+from sidecar.devnet.chain import Chain
+from sidecar.devnet.config import DevnetConfig
+from sidecar.node.log import decode_block, encode_block
+from sidecar.node.transitions import BookChanged, PricesUpdated
+from sidecar.state.chain import ChainState
+from sidecar.state.changes import Changes
+from sidecar.state.checkpoint import ROW_TYPES, checkpoint_rows, restore_rows
+
+BLOCKS = 40
+TRANSIENT = {"_appliers", "_changes", "_placed"}  # of the block that is being applied
+ROWS: Any = list[reduce(or_, ROW_TYPES)]  # type: ignore[misc]
+
+
+def restored(state: ChainState) -> ChainState:
+    """By way of bytes."""
+    encoded = msgspec.msgpack.encode(list(checkpoint_rows(state)))
+    copy = ChainState()
+    restore_rows(copy, state.height, state.time_ns, msgspec.msgpack.decode(encoded, type=ROWS))
+    return copy
+
+
+def picture(value: Any, within: tuple[int, ...] = ()) -> Any:
+    """Everything that can be reached from a value, as plain values that compare."""
+    if value is None or isinstance(value, int | float | str | bytes):
+        return value
+    if id(value) in within:
+        return "(cycle)"
+    within = (*within, id(value))
+    if isinstance(value, dict):
+        return {key: picture(one, within) for key, one in value.items()}
+    if isinstance(value, list | tuple | deque):
+        bound = getattr(value, "maxlen", None)
+        return (bound, [picture(one, within) for one in value])
+    if isinstance(value, set | frozenset):
+        return value
+    if isinstance(value, msgspec.Struct):
+        names: Any = value.__struct_fields__
+    else:
+        names = getattr(value, "__slots__", None) or vars(value)
+    fields = {
+        name: picture(getattr(value, name), within)
+        for name in names
+        if name not in TRANSIENT and not callable(getattr(value, name))
+    }
+    return (type(value).__name__, fields)
+
+
+def links(changes: Changes) -> Any:
+    """What continues the chains of heights."""
+    markets = {
+        market: (changed.trades_prev, changed.orders_prev)
+        for market, changed in changes.markets.items()
+    }
+    users = {
+        address: {name: getattr(changed, name) for name in dir(changed) if name.endswith("_prev")}
+        for address, changed in changes.users.items()
+    }
+    return markets, users
+
+
+def queues(state: ChainState) -> list[list[int]]:
+    """Equal dicts may differ in order; queues must not."""
+    return [
+        [order.oid for order in market.book.queue(side)]
+        for market in state.markets.values()
+        for side in (0, 1)
+    ]
+
+
+@settings(max_examples=6)
+@given(seed=st.integers(0, 2**32), at=st.integers(1, BLOCKS))
+def test_at_any_height_it_is_the_state_and_goes_on_as_it(seed: int, at: int) -> None:
+    chain = Chain(DevnetConfig(path="unused", seed=seed, funding_ms=700))
+    blocks = [decode_block(encode_block(chain.step())) for _ in range(BLOCKS)]
+    state = ChainState()
+    for one in blocks[:at]:
+        state.apply(one)
+    copy = restored(state)
+    assert picture(copy) == picture(state)
+    assert queues(copy) == queues(state)
+    assert list(copy.users.by_address) == list(state.users.by_address)
+    for one in blocks[at:]:
+        assert links(copy.apply(one)) == links(state.apply(one))
+    assert picture(copy) == picture(state)
+    assert list(checkpoint_rows(copy)) == list(checkpoint_rows(state))
+
+
+def test_orders_of_size_0_unlisted_statuses_and_prices_are_kept() -> None:
+    state = state_of(
+        bid(5, 100), bid(6, 100), opened(6), ask(7, 103, market=2), PricesUpdated(((1, 7, 8),))
+    )
+    state.apply(block(3, BookChanged(1, 5, 0), fill(9)))
+    copy = restored(state)
+    assert picture(copy) == picture(state)
+    assert copy.markets[1].book.order(5).sz == 0
+    copy.markets[1].book.check_invariants()
+
+
+def test_a_users_heights_go_on() -> None:
+    state = state_of(opened(6))
+    alice = state.users.get(ALICE)
+    alice.orders_height, alice.fills_height, alice.fundings_height = 2, 1, None
+    alice.ledger_height, alice.events_height = 0, 9
+    copy = restored(state)
+    assert picture(copy.users.get(ALICE)) == picture(alice)
+    assert copy.users.get(BOB).fills_height == 0
+
+
+def test_what_a_snapshot_could_not_tell_stays_unknown() -> None:
+    state = ChainState()
+    state.restore(10, 99, [])
+    state.apply(block(11, TOYOTA, SONY, opened(6)))
+    state.users.get(ALICE).orders_height = 11
+    copy = restored(state)
+    for one in (state, copy):
+        alice, stranger = one.users.get(ALICE), one.users.get(BOB)
+        assert (alice.orders_height, alice.fills_height, stranger.fills_height) == (11, None, None)
+
+
+def test_an_empty_state_has_an_origin_only() -> None:
+    assert [type(row).__name__ for row in checkpoint_rows(ChainState())] == ["OriginRow"]
