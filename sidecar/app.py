@@ -17,7 +17,7 @@ from sidecar.node.row_files import RowDirectory
 from sidecar.node.source import Start, open_source
 from sidecar.pipeline import run_pipeline
 from sidecar.protocol.closecodes import CloseCode
-from sidecar.recovery import recover
+from sidecar.recovery import recover, settle
 from sidecar.server.hub import Hub
 from sidecar.server.listener import bind, fit_descriptors
 from sidecar.server.server import Server
@@ -82,6 +82,8 @@ class App:
             try:
                 await run_pipeline(follower.blocks(), state, channels, hub)
             except Exception as error:
+                if self._checkpoints is not None:
+                    self._checkpoints.stop()
                 reason = f"{type(error).__name__} after height {state.height}: the feed ends"
                 await self._server.drain(CloseCode.INTERNAL_ERROR, reason)
                 raise
@@ -104,6 +106,7 @@ class App:
 
     async def _serve_at_head(self, follower: Follower, server: Server, state: ChainState) -> None:
         await follower.at_head.wait()
+        settle()
         server.listen()
         host = self._settings.server.host
         _log.info("ready", host=host, port=server.port, height=state.height)

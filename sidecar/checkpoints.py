@@ -71,6 +71,7 @@ class Checkpoints:
         self._blocks = blocks
         self._tried_at = state.height
         self._child: int | None = None
+        self._stopped = False
 
     async def run(self) -> None:
         """Writes one whenever it is due, until cancelled. Between two blocks only: whoever applies
@@ -79,18 +80,22 @@ class Checkpoints:
         try:
             while True:
                 await anyio.sleep(CHECKPOINT_LOOK_S)
-                if self._state.height - self._tried_at >= self._blocks:
+                if not self._stopped and self._state.height - self._tried_at >= self._blocks:
                     began = time.monotonic()
                     await self._write_beside()
                     await anyio.sleep(CHECKPOINT_REST * (time.monotonic() - began))
         finally:
             self._kill()
 
+    def stop(self) -> None:
+        """No more are begun: the state is in the middle of a block that failed."""
+        self._stopped = True
+
     def write_last(self) -> None:
         """Writes the state as it is, unless that is done. For the end: it blocks. O(state)."""
         self._kill()
         height = self._state.height
-        if height in (0, self.height):
+        if self._stopped or height in (0, self.height):
             return
         began = time.monotonic()
         try:
@@ -109,8 +114,7 @@ class Checkpoints:
             self._note_failure(height, f"no process for it: {error.strerror}")
             return
         forked_ms = round((time.monotonic() - began) * 1000, 1)
-        await _ended(child)
-        code = _reap(child)
+        code = await _ended(child)
         self._child = None
         if code == 0:
             self._note_written(height, began, fork_ms=forked_ms)
@@ -149,7 +153,7 @@ class Checkpoints:
         child, self._child = self._child, None
         if child is not None:
             os.kill(child, signal.SIGKILL)
-            _reap(child)
+            os.waitpid(child, 0)
             CHECKPOINTS.temporary(self._file(self._tried_at), child).unlink(missing_ok=True)
 
     def _file(self, height: int) -> Path:
@@ -166,18 +170,18 @@ class Checkpoints:
         _log.error("checkpoint not written", height=height, reason=reason, path=str(self._path))
 
 
-async def _ended(child: int) -> None:
-    """Until the process has ended; it is still to be waited for."""
-    descriptor = os.pidfd_open(child)
-    try:
-        await anyio.wait_readable(descriptor)
-    finally:
-        os.close(descriptor)
+async def _ended(child: int) -> int:
+    """The exit code of a process, once it has one."""
+    while True:
+        await anyio.sleep(CHECKPOINT_LOOK_S)
+        if (code := _exit_code(child)) is not None:
+            return code
 
 
-def _reap(child: int) -> int:
-    """The exit code of a process that has ended; the negative signal where one ended it."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def _exit_code(child: int) -> int | None:
+    """None while it runs; the negative signal where one ended it."""
+    ended, status = os.waitpid(child, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 def _reason(code: int) -> str:
