@@ -14,6 +14,7 @@ import gc
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -119,7 +120,7 @@ class Checkpoints:
         if code == 0:
             self._note_written(height, began, fork_ms=forked_ms)
         else:
-            CHECKPOINTS.temporary(self._file(height), child).unlink(missing_ok=True)
+            self._discard(height, child)
             self._note_failure(height, _reason(code))
 
     def _fork(self) -> int:
@@ -154,15 +155,24 @@ class Checkpoints:
         if child is not None:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            CHECKPOINTS.temporary(self._file(self._tried_at), child).unlink(missing_ok=True)
+            self._discard(self._tried_at, child)
+
+    def _discard(self, height: int, child: int) -> None:
+        """What a child that ended too early may have left."""
+        with suppress(OSError):  # a disk that is read-only by now; swept at the next start
+            CHECKPOINTS.temporary(self._file(height), child).unlink()
 
     def _file(self, height: int) -> Path:
         return self._path / CHECKPOINTS.file_name(height)
 
     def _note_written(self, height: int, began: float, **more: float) -> None:
         self.height = height
-        size = self._file(height).stat().st_size
         seconds = round(time.monotonic() - began, 3)
+        try:
+            size = self._file(height).stat().st_size
+        except OSError as error:  # somebody else's hands
+            self._note_failure(height, f"it is gone: {error.strerror}")
+            return
         _log.info("checkpoint written", height=height, bytes=size, seconds=seconds, **more)
 
     def _note_failure(self, height: int, reason: str) -> None:

@@ -245,6 +245,17 @@ async def test_a_full_disk_at_the_end_is_said(
     assert (kept.failures, list(directory.path.iterdir())) == (1, [])
 
 
+async def test_a_directory_that_was_taken_away_does_not_end_the_process(
+    directory: RowDirectory[Any],
+) -> None:
+    state = state_of()
+    kept = writer(directory, state)
+    directory.path.rename(directory.path.with_name("elsewhere"))
+    await kept._write_beside()
+    kept.write_last()
+    assert (kept.failures, kept.height) == (2, 0)
+
+
 async def test_what_a_killed_writer_left_is_swept(directory: RowDirectory[Any]) -> None:
     left = CHECKPOINTS.temporary(directory.path / CHECKPOINTS.file_name(7), 4711)
     left.write_bytes(b"half")
