@@ -313,6 +313,7 @@ def write_beside(directory: Path) -> dict[str, Any]:
     until = state.height + 1_000
     alone, _ = apply(start, state, lambda: state.height < until)
     start.reader.close()
+    recovery.settle()
     frozen = seconds_of(gc.collect)
     gc.unfreeze()
     gc.collect()

@@ -22,7 +22,7 @@ from sidecar.node.starts import Start
 from sidecar.pipeline import run_pipeline
 from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode
-from sidecar.recovery.recover import recover
+from sidecar.recovery.recover import recover, settle
 from sidecar.recovery.repair import Repairer
 from sidecar.recovery.resume import Resumer
 from sidecar.recovery.scope import Scope
@@ -105,6 +105,8 @@ class App:
             try:
                 await run_pipeline(feed.blocks(), state, channels, hub)
             except Exception as error:
+                if self._checkpoints is not None:
+                    self._checkpoints.stop()
                 reason = f"{type(error).__name__} after height {state.height}: the feed ends"
                 await self._server.drain(CloseCode.INTERNAL_ERROR, reason)
                 raise
@@ -127,6 +129,7 @@ class App:
 
     async def _serve_at_head(self, feed: Feed, server: Server, state: ChainState) -> None:
         await feed.at_head.wait()
+        settle()
         server.listen()
         host = self._settings.server.host
         _log.info("ready", host=host, port=server.port, height=state.height)

@@ -14,6 +14,7 @@ import gc
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -71,6 +72,7 @@ class Checkpoints:
         self._blocks = blocks
         self._tried_at = state.height
         self._child: int | None = None
+        self._stopped = False
 
     async def run(self) -> None:
         """Writes one whenever it is due, until cancelled. Between two blocks only: whoever applies
@@ -80,18 +82,22 @@ class Checkpoints:
             while True:
                 await anyio.sleep(CHECKPOINT_LOOK_S)
                 due = self._state.height - self._tried_at >= self._blocks
-                if due and not self._state.faults:  # what is known to be wrong is not kept
+                if due and not self._stopped and not self._state.faults:  # not what is wrong
                     began = time.monotonic()
                     await self._write_beside()
                     await anyio.sleep(CHECKPOINT_REST * (time.monotonic() - began))
         finally:
             self._kill()
 
+    def stop(self) -> None:
+        """No more are begun: the state is in the middle of a block that failed."""
+        self._stopped = True
+
     def write_last(self) -> None:
         """Writes the state as it is, unless that is done. For the end: it blocks. O(state)."""
         self._kill()
         height = self._state.height
-        if height in (0, self.height) or self._state.faults:
+        if self._stopped or self._state.faults or height in (0, self.height):
             return
         began = time.monotonic()
         try:
@@ -110,13 +116,12 @@ class Checkpoints:
             self._note_failure(height, f"no process for it: {error.strerror}")
             return
         forked_ms = round((time.monotonic() - began) * 1000, 1)
-        await _ended(child)
-        code = _reap(child)
+        code = await _ended(child)
         self._child = None
         if code == 0:
             self._note_written(height, began, fork_ms=forked_ms)
         else:
-            CHECKPOINTS.temporary(self._file(height), child).unlink(missing_ok=True)
+            self._discard(height, child)
             self._note_failure(height, _reason(code))
 
     def _fork(self) -> int:
@@ -150,16 +155,25 @@ class Checkpoints:
         child, self._child = self._child, None
         if child is not None:
             os.kill(child, signal.SIGKILL)
-            _reap(child)
-            CHECKPOINTS.temporary(self._file(self._tried_at), child).unlink(missing_ok=True)
+            os.waitpid(child, 0)
+            self._discard(self._tried_at, child)
+
+    def _discard(self, height: int, child: int) -> None:
+        """What a child that ended too early may have left."""
+        with suppress(OSError):  # a disk that is read-only by now; swept at the next start
+            CHECKPOINTS.temporary(self._file(height), child).unlink()
 
     def _file(self, height: int) -> Path:
         return self._path / CHECKPOINTS.file_name(height)
 
     def _note_written(self, height: int, began: float, **more: float) -> None:
         self.height = height
-        size = self._file(height).stat().st_size
         seconds = round(time.monotonic() - began, 3)
+        try:
+            size = self._file(height).stat().st_size
+        except OSError as error:  # somebody else's hands
+            self._note_failure(height, f"it is gone: {error.strerror}")
+            return
         _log.info("checkpoint written", height=height, bytes=size, seconds=seconds, **more)
 
     def _note_failure(self, height: int, reason: str) -> None:
@@ -167,18 +181,18 @@ class Checkpoints:
         _log.error("checkpoint not written", height=height, reason=reason, path=str(self._path))
 
 
-async def _ended(child: int) -> None:
-    """Until the process has ended; it is still to be waited for."""
-    descriptor = os.pidfd_open(child)
-    try:
-        await anyio.wait_readable(descriptor)
-    finally:
-        os.close(descriptor)
+async def _ended(child: int) -> int:
+    """The exit code of a process, once it has one."""
+    while True:
+        await anyio.sleep(CHECKPOINT_LOOK_S)
+        if (code := _exit_code(child)) is not None:
+            return code
 
 
-def _reap(child: int) -> int:
-    """The exit code of a process that has ended; the negative signal where one ended it."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def _exit_code(child: int) -> int | None:
+    """None while it runs; the negative signal where one ended it."""
+    ended, status = os.waitpid(child, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 def _reason(code: int) -> str:

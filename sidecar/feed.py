@@ -100,12 +100,14 @@ class Feed:
     async def _jump(self, reason: str) -> bool:
         """Whether a snapshot leads on; then the state is that one's."""
         wrong = self._state.faults.everything
-        for start in self._origin.starts():
-            if start.height <= self._state.height and wrong is None:
-                start.reader.close()
-                return False
-            if await self._rebuild(start, reason):
-                return True
+        try:
+            for start in self._origin.starts():
+                if start.height <= self._state.height and wrong is None:
+                    start.reader.close()
+                elif await self._rebuild(start, reason):
+                    return True
+        except NodeError as error:
+            _log.warning("no place to start from", reason=str(error))
         return False
 
     async def _rebuild(self, start: Start, reason: str) -> bool:

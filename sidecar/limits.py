@@ -12,7 +12,7 @@ SNAPSHOT_CHUNK_ROWS = 4096  # rows of a snapshot that are in memory at a time
 
 # The sidecar's own checkpoints (docs/checkpoints.md)
 CHECKPOINT_BLOCKS = 3_000  # from one to the next: five minutes at 100 ms; redis' `save 300 100`
-CHECKPOINT_LOOK_S = 0.05  # how often the writer looks whether one is due
+CHECKPOINT_LOOK_S = 0.05  # how often the writer looks whether one is due, or written
 CHECKPOINT_REST = 4  # times as long as one took to write, until the next: at most a fifth of a core
 CHECKPOINT_NICE = 10  # of the writing process: the pipeline goes first
 CHECKPOINT_PREFERRED_BLOCKS = 10_000  # an own one is taken before a snapshot so much newer

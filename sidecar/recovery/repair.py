@@ -12,7 +12,7 @@ from contextlib import closing
 
 import anyio
 
-from sidecar.errors import SidecarError
+from sidecar.errors import NodeError, SidecarError
 from sidecar.limits import REBUILD_POLL_S, REBUILD_RETRY_MAX_S, REBUILD_RETRY_S
 from sidecar.node.starts import Origin, Start
 from sidecar.recovery.replica import Replica
@@ -56,24 +56,33 @@ class Repairer:
         """True if anything was mended."""
         for fault, what in _described(self._state, books, accounts):
             _log.error("contradiction found", what=what, height=fault.height, reason=fault.what)
-        for start in self._origin.starts(self._state.height):
-            with closing(start.reader):
-                try:
-                    replica = await self._rebuild(start, Scope(books=books, users=accounts))
-                except SidecarError as error:
-                    _log.warning("snapshot not used", height=start.height, reason=str(error))
-                    continue
-            wrong = replica.state.faults
-            if wrong.everything or replica.state.height != self._state.height:
-                continue
-            books_mended = {id_: books[id_] for id_ in books.keys() - wrong.books.keys()}
-            users_mended = {
-                user: accounts[user] for user in accounts.keys() - wrong.accounts.keys()
-            }
-            if books_mended or users_mended:
-                self._adopt(replica.state, books_mended, users_mended, start.height)
-                return True
+        try:
+            for start in self._origin.starts(self._state.height):
+                with closing(start.reader):
+                    if await self._mend(start, books, accounts):
+                        return True
+        except NodeError as error:
+            _log.warning("no place to start from", reason=str(error))
         return False
+
+    async def _mend(
+        self, start: Start, books: dict[int, Fault], accounts: dict[bytes, Fault]
+    ) -> bool:
+        """True if anything was mended from that start."""
+        try:
+            replica = await self._rebuild(start, Scope(books=books, users=accounts))
+        except SidecarError as error:
+            _log.warning(f"{start.origin} not used", height=start.height, reason=str(error))
+            return False
+        wrong = replica.state.faults
+        if wrong.everything or replica.state.height != self._state.height:
+            return False
+        mended = {id_: books[id_] for id_ in books.keys() - wrong.books.keys()}
+        users = {user: accounts[user] for user in accounts.keys() - wrong.accounts.keys()}
+        if not (mended or users):
+            return False
+        self._adopt(replica.state, mended, users, start.height)
+        return True
 
     async def _rebuild(self, start: Start, scope: Scope) -> Replica:
         """As high as the state is, or up to where all of it is wrong again."""

@@ -18,7 +18,7 @@ import anyio
 from sidecar.api.channels import Channels
 from sidecar.api.messages import encode
 from sidecar.api.topics import Message, Needs, Topic
-from sidecar.errors import LogGap, SidecarError
+from sidecar.errors import LogGap, NodeError, SidecarError
 from sidecar.limits import (
     REBUILD_POLL_S,
     RESUME_AHEAD_S,
@@ -151,10 +151,13 @@ class Resumer:
             after = max(height - 1, 0)  # its own messages say what the first missed one follows
             chain, time_ns = "", self._state.time_ns
             return Start(chain, after, time_ns, (), self._origin.reader(after))
-        for start in self._origin.starts(height):
-            if needs is Needs.BOOKS or start.whole:
-                return start
-            start.reader.close()
+        try:
+            for start in self._origin.starts(height):
+                if needs is Needs.BOOKS or start.whole:
+                    return start
+                start.reader.close()
+        except NodeError as error:
+            _log.info("no place to start from", height=height, reason=str(error))
         return None
 
 
@@ -186,8 +189,13 @@ class _Run:
                 self._check(replica.state)
         self._hand_over()
         seconds = round(time.monotonic() - began, 3)
-        topics_n, clients = len(topics), len(self._group)
-        _log.info("run again", start=start.height, topics=topics_n, clients=clients, s=seconds)
+        _log.info(
+            "run again",
+            start=start.height,
+            topics=len(topics),
+            clients=len(self._group),
+            seconds=seconds,
+        )
 
     def _target(self) -> int:
         """Up to where the run has to go: from there on the live messages are at hand."""

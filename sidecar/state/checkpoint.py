@@ -84,6 +84,21 @@ def _others(state: ChainState) -> dict[type, Callable[[Any], None]]:
     }
 
 
+def component(read: Callable[[ChainState], Any], *kinds: type[Record]) -> Part:
+    """A part that is an object with `rows()` and `restore(row)`, which `read` finds in the state.
+    `kinds` are the types of its own rows; it may write those of snapshots, too.
+    """
+
+    def rows(state: ChainState) -> Iterable[Record]:
+        found: Iterable[Record] = read(state).rows()
+        return found
+
+    def restore(state: ChainState, row: Any) -> None:
+        read(state).restore(row)
+
+    return Part(rows, dict.fromkeys(kinds, restore))
+
+
 def _user_rows(state: ChainState) -> Iterator[Record]:
     yield OriginRow(state.users.unknown_past)
     for user in state.users.by_address.values():

@@ -83,7 +83,7 @@ async def test_blocks_after_the_fork_are_not_in_it(directory: RowDirectory[Any])
     kept = writer(directory, state)
     child = kept._fork()
     step(state, 50)
-    assert checkpoints._reap(child) == 0
+    assert os.waitpid(child, 0) == (child, 0)
     assert [rows_of(path) for path in directory.list()] == [rows]
 
 
@@ -209,6 +209,33 @@ async def test_a_failure_is_said_counted_and_leaves_nothing(
     assert (kept.failures, kept.height) == (1, 2)
 
 
+async def test_no_process_for_it_is_a_failure_like_others(
+    directory: RowDirectory[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> int:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refused)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    kept = writer(directory, state_of())
+    await kept._write_beside()
+    assert (kept.failures, kept.height, kept._child) == (1, 0, None)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+async def test_a_state_that_failed_is_never_written(directory: RowDirectory[Any]) -> None:
+    state = state_of()
+    kept = writer(directory, state)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(kept.run)
+        step(state, 5)
+        kept.stop()
+        await anyio.sleep(0.15)
+        tasks.cancel_scope.cancel()
+    kept.write_last()
+    assert list(directory.path.iterdir()) == []
+
+
 async def test_a_full_disk_at_the_end_is_said(
     directory: RowDirectory[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +243,17 @@ async def test_a_full_disk_at_the_end_is_said(
     kept = writer(directory, state_of())
     kept.write_last()
     assert (kept.failures, list(directory.path.iterdir())) == (1, [])
+
+
+async def test_a_directory_that_was_taken_away_does_not_end_the_process(
+    directory: RowDirectory[Any],
+) -> None:
+    state = state_of()
+    kept = writer(directory, state)
+    directory.path.rename(directory.path.with_name("elsewhere"))
+    await kept._write_beside()
+    kept.write_last()
+    assert (kept.failures, kept.height) == (2, 0)
 
 
 async def test_what_a_killed_writer_left_is_swept(directory: RowDirectory[Any]) -> None:

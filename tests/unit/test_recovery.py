@@ -18,7 +18,7 @@ from sidecar.limits import CHECKPOINT_PREFERRED_BLOCKS
 from sidecar.node.ipc import IpcDirectory
 from sidecar.node.log import LogReader, list_segments
 from sidecar.node.log_writer import LogWriter
-from sidecar.node.row_files import RowDirectory, RowFileHeader
+from sidecar.node.row_files import RowDirectory, RowFileHeader, RowFileReader
 from sidecar.node.snapshot import RestingRow, list_snapshots, write_snapshot
 from sidecar.node.source import open_source
 from sidecar.node.starts import Start
@@ -182,6 +182,16 @@ async def test_damage_in_the_log_itself_is_no_reason_to_look_further(made: Made)
     with pytest.raises(LogCorrupt, match="height 21"):
         next(await made.starts())
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+
+
+async def test_rows_that_make_no_state_lead_to_the_next_file(made: Made) -> None:
+    broken = [RestingRow(1, 5, b"u" * 20, 0, 9, 9, 9)]  # of a market that is not listed
+    newest = made.own.list()[0]
+    header = RowFileReader(newest, CHECKPOINTS).header
+    made.own.form.write(made.own.path, header, broken)
+    start, state = recover(await made.starts())
+    assert (start.origin, start.height) == ("checkpoint", 15)
+    assert finished(start, state) == made.whole
 
 
 class _Reader:
