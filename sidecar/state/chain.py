@@ -34,6 +34,7 @@ from sidecar.node.transitions import (
     Fill,
     FundingSettled,
     LedgerChanged,
+    Leg,
     LeverageChanged,
     MarketListed,
     OrdersRefused,
@@ -123,6 +124,7 @@ class ChainState:
         self.height = height
         self.time_ns = time_ns
         self.users.unknown_past = height > 0
+        self.accounts.complete = height == 0
         self._restorers = {
             MarketRow: self._restore_market,
             RestingRow: self._restore_order,
@@ -322,16 +324,27 @@ class ChainState:
         market.trades.append(trade)
         market.candles.trade(self.time_ns, fill.px, fill.sz)
         market.context.trade(self.time_ns, fill)
-        self.accounts.fill(fill)
         self.history.fill(trade, self._changes)
+        if fill.buyer is not None:
+            self._leg(fill.buyer, fill, fill.sz)
+        if fill.seller is not None:
+            self._leg(fill.seller, fill, -fill.sz)
+
+    def _leg(self, leg: Leg, fill: Fill, sz: int) -> None:
+        changed = self._changes.user(leg.user)
+        changed.account = True
+        self.accounts.fill(changed.user, fill.market, sz, fill.px, leg)
 
     def _funding_settled(self, settled: FundingSettled) -> None:
         self._changed(settled.market).market.context.funded(self.time_ns, settled)
         self.accounts.funding(settled)
+        for address, _, _ in settled.payments:
+            self._changes.user(address).account = True
         self.history.funding(settled, self._changes)
 
     def _ledger_changed(self, changed: LedgerChanged) -> None:
         self.accounts.ledger(changed)
+        self._changes.user(changed.user).account = True
         self.history.ledger(changed, self._changes)
 
     def _leverage_changed(self, changed: LeverageChanged) -> None:
@@ -352,6 +365,7 @@ class ChainState:
             check_book(market.book, check)
 
     def _prices_updated(self, updated: PricesUpdated) -> None:
+        self._changes.prices = True
         for market_id, oracle_px, mark_px in updated.prices:
             market = self._changed(market_id).market
             market.oracle_px = oracle_px

@@ -122,12 +122,13 @@ class Changes:
     address.
     """
 
-    __slots__ = ("_users", "height", "markets", "time_ns", "transitions", "users")
+    __slots__ = ("_users", "height", "markets", "prices", "time_ns", "transitions", "users")
 
     def __init__(self, height: int, time_ns: int, transitions: int, users: Users) -> None:
         self.height = height
         self.time_ns = time_ns
         self.transitions = transitions
+        self.prices = False  # whether oracle or mark prices were told
         self.markets: dict[int, MarketChanges] = {}
         self.users: dict[bytes, UserChanges] = {}
         self._users = users

@@ -23,6 +23,7 @@ from sidecar.node.snapshot import (
     TriggerRow,
 )
 from sidecar.node.transitions import ASK, BID, Record
+from sidecar.state.accounts import AccountsRow, FundingPaidRow
 from sidecar.state.chain import ChainState
 from sidecar.state.market import Market
 from sidecar.state.users import User
@@ -45,6 +46,7 @@ class UserRow(Record, tag=57, frozen=True):
     fundings_height: int | None
     ledger_height: int | None
     events_height: int | None
+    volume: int = 0
 
 
 Restore = Callable[[ChainState, Any], None]
@@ -109,6 +111,7 @@ def _user_rows(state: ChainState) -> Iterator[Record]:
             user.fundings_height,
             user.ledger_height,
             user.events_height,
+            user.volume,
         )
 
 
@@ -123,6 +126,7 @@ def _restore_user(state: ChainState, row: UserRow) -> None:
     user.fundings_height = row.fundings_height
     user.ledger_height = row.ledger_height
     user.events_height = row.events_height
+    user.volume = row.volume
 
 
 def _market_rows(state: ChainState) -> Iterator[Record]:
@@ -184,6 +188,7 @@ PARTS = (
     Part(_market_rows, {}),
     Part(_waiting_rows, {}),
     Part(_account_rows, {}),
+    component(lambda state: state.accounts, AccountsRow, FundingPaidRow),
 )
 
 ROW_TYPES: tuple[Any, ...] = (Row, *(kind for part in PARTS for kind in part.restore))

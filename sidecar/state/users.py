@@ -41,6 +41,7 @@ class User:
         "positions",
         "resting",
         "statuses",
+        "volume",
         "waiting",
     )
 
@@ -49,6 +50,7 @@ class User:
         height = None if unknown_past else 0
         self.address = address
         self.balance = 0
+        self.volume = 0  # traded ever, in the quote currency
         self.positions: dict[int, Position] = {}  # by market, none of size 0
         self.leverages: dict[int, Leverage] | None = None  # by market, where the user set one
         self.funding_paid: dict[int, int] | None = None  # by market, ever; positive: paid

@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from sidecar.api.channels.active_asset_data import ActiveAssetDataChannel
 from sidecar.api.channels.all_mids import AllMidsChannel
 from sidecar.api.channels.bbo import BboChannel
 from sidecar.api.channels.blocks import BlocksChannel
+from sidecar.api.channels.clearinghouse_state import ClearinghouseStateChannel
 from sidecar.api.channels.l2_book import L2BookChannel
 from sidecar.api.channels.l4_book import L4BookChannel
 from sidecar.api.channels.status import StatusChannel
@@ -26,6 +28,8 @@ REGISTRY: tuple[type[Channel], ...] = (
     L2BookChannel,
     BboChannel,
     AllMidsChannel,
+    ClearinghouseStateChannel,
+    ActiveAssetDataChannel,
     BlocksChannel,
 )
 
