@@ -24,6 +24,9 @@ HALF_LINE_QUIET_S = 5.0  # an hour's file is given up after that; buffered write
 
 # State
 RECENT_TRADES = 200  # per market, for recentTrades
+CANDLES_KEPT = 5_000  # per market and interval; Hyperliquid's own
+FUNDING_RATES_KEPT = 5_000  # per market: seven months of hours
+FUNDING_RATES_MAX = 500  # of one answer; Hyperliquid's own
 
 # HTTP
 REQUEST_HEAD_BYTES_MAX = 16 << 10  # nginx: 4 x 8k large buffers; h11: 16 KiB
@@ -68,6 +71,7 @@ SOCKET_USER_TIMEOUT_MS = 45_000  # unacknowledged or unread: longer than ping an
 # Channels
 L2_LEVELS_DEFAULT = 20
 L2_LEVELS_MAX = 100
+CHECKSUM_LEVELS = 10  # of each side
 TOPICS_MAX = 20_000  # distinct subscriptions alive at a time
 
 # Coming back to a topic

@@ -22,6 +22,7 @@ from sidecar.node.snapshot import (
     TriggerRow,
 )
 from sidecar.node.transitions import (
+    ASK,
     BID,
     PLACING,
     AccountCheck,
@@ -130,7 +131,7 @@ class ChainState:
             RestingRow: self._restore_order,
             TradeRow: self._restore_trade,
             TriggerRow: self.orders.restore_waiting,
-            AccountRow: self.accounts.restore_account,
+            AccountRow: self._restore_account,
             AgentRow: self.accounts.restore_agent,
             **others,
         }
@@ -226,6 +227,9 @@ class ChainState:
                 changed.market.trades_height = height
             if changed.orders_changed:
                 changed.market.orders_height = height
+            if changed.market.fault is None and _any_level_changed(changed):
+                changed.levels_changed = True
+                changed.market.levels_height = height
         for user_changes in changes.users.values():
             user = user_changes.user
             if user_changes.statuses:
@@ -377,6 +381,9 @@ class ChainState:
         market.mark_px = row.mark_px
         market.trades_height = row.trades_height
         market.orders_height = row.orders_height
+        if self.users.unknown_past:  # rows of a checkpoint may know more
+            market.levels_height = None
+            market.candles.since_ns = self.time_ns or None
 
     def _restore_order(self, row: RestingRow) -> None:
         status = None if row.status is None else live(row.status)
@@ -388,11 +395,21 @@ class ChainState:
         trade = Trade(row.height, row.time_ns, row.fill)
         self._restored(row.fill.market).trades.append(trade)
 
+    def _restore_account(self, row: AccountRow) -> None:
+        self.accounts.restore_account(row)
+        for position in row.positions:
+            self._restored(position.market).context.open_interest += max(position.sz, 0)
+
     def _restored(self, market_id: int) -> Market:
         market = self.markets.get(market_id)
         if market is None:
             raise StateMismatch(f"the snapshot uses market {market_id} before listing it")
         return market
+
+
+def _any_level_changed(changed: MarketChanges) -> bool:
+    """Stops at the first one: nearly always that is the first one touched."""
+    return any(True for side in (BID, ASK) for _ in changed.changed_levels(side))
 
 
 def live(status: OrderStatus) -> OrderStatus:

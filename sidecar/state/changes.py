@@ -1,5 +1,6 @@
 """What a block changed, by market and by user, so that nothing downstream has to look for it."""
 
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,8 +37,8 @@ class MarketChanges:
     """What one block did to one market.
 
     `bids` and `asks` hold the touched levels by rank with their size and number of orders before
-    the block. `trades_prev` and `orders_prev` are the heights of the block before this one that had
-    any (see `Market`).
+    the block. `trades_prev`, `orders_prev` and `levels_prev` are the heights of the block before
+    this one that had any (see `Market`).
     """
 
     __slots__ = (
@@ -45,6 +46,8 @@ class MarketChanges:
         "bids",
         "diffs",
         "fills",
+        "levels_changed",
+        "levels_prev",
         "market",
         "orders_prev",
         "refused",
@@ -60,12 +63,25 @@ class MarketChanges:
         self.statuses: list[OrderStatus] = []
         self.refused: list[OrdersRefused] = []
         self.fills: list[Fill] = []
+        self.levels_changed = False  # whether any level ends the block different
+        self.levels_prev = market.levels_height
         self.trades_prev = market.trades_height
         self.orders_prev = market.orders_height
 
     def touched(self, side: int) -> Touched:
         """The touched levels of a side."""
         return self.bids if side == BID else self.asks
+
+    def changed_levels(self, side: int) -> Iterator[tuple[int, int, int]]:
+        """`(rank, sz, n)` of each level that the block left different; 0 and 0 where it is gone.
+        O(levels touched).
+        """
+        levels = self.market.book.side(side)
+        for rank, before in self.touched(side).items():
+            level = levels.get(rank)
+            now = (0, 0) if level is None else (level.sz, level.n)
+            if now != before:
+                yield rank, *now
 
     @property
     def book_changed(self) -> bool:

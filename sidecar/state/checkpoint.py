@@ -24,7 +24,9 @@ from sidecar.node.snapshot import (
 )
 from sidecar.node.transitions import ASK, BID, Record
 from sidecar.state.accounts import AccountsRow, FundingPaidRow
+from sidecar.state.candles import CandleRow, CandlesRow
 from sidecar.state.chain import ChainState
+from sidecar.state.context import ContextRow, MinuteRow, RateRow
 from sidecar.state.market import Market
 from sidecar.state.users import User
 
@@ -183,9 +185,43 @@ def _account_row(user: User) -> AccountRow:
     return AccountRow(user.address, user.balance, positions, leverages)
 
 
+class LevelsRow(Record, tag=58, frozen=True):
+    """A market's newest block that left a level different (see `Market`)."""
+
+    market: int
+    height: int | None
+
+
+def _past_rows(state: ChainState) -> Iterator[Record]:
+    for market in state.markets.values():
+        yield LevelsRow(market.id, market.levels_height)
+        yield from market.candles.rows(market.id)
+        yield from market.context.rows(market.id)
+
+
+def _restore_levels(state: ChainState, row: LevelsRow) -> None:
+    state.markets[row.market].levels_height = row.height
+
+
+def _restore_candles(state: ChainState, row: CandlesRow | CandleRow) -> None:
+    state.markets[row.market].candles.restore(row)
+
+
+def _restore_context(state: ChainState, row: ContextRow | MinuteRow | RateRow) -> None:
+    state.markets[row.market].context.restore(row)
+
+
 PARTS = (
     Part(_user_rows, {OriginRow: _restore_origin, UserRow: _restore_user}),
     Part(_market_rows, {}),
+    Part(
+        _past_rows,
+        {
+            LevelsRow: _restore_levels,
+            **dict.fromkeys((CandlesRow, CandleRow), _restore_candles),
+            **dict.fromkeys((ContextRow, MinuteRow, RateRow), _restore_context),
+        },
+    ),
     Part(_waiting_rows, {}),
     Part(_account_rows, {}),
     component(lambda state: state.accounts, AccountsRow, FundingPaidRow),

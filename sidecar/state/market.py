@@ -23,9 +23,9 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
 class Market:
     """What the chain says of one market as of the last block.
 
-    `trades_height` and `orders_height` are the heights of the newest block with a trade, and with
-    an order status or book change, of this market: 0 for none so far, None where the source could
-    not tell.
+    `trades_height`, `orders_height` and `levels_height` are the heights of the newest block with a
+    trade, with an order status or book change, and with a price level that it left different, of
+    this market: 0 for none so far, None where the source could not tell.
     """
 
     __slots__ = (
@@ -34,6 +34,7 @@ class Market:
         "context",
         "fault",
         "id",
+        "levels_height",
         "listing",
         "mark_px",
         "oracle_px",
@@ -55,6 +56,7 @@ class Market:
         self.mark_px = 0
         self.trades: deque[Trade] = deque(maxlen=RECENT_TRADES)
         self.trades_height: int | None = 0
+        self.levels_height: int | None = 0
         self.orders_height: int | None = 0
 
     def mid_px(self) -> int | None:

@@ -5,10 +5,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from sidecar.api.channels.active_asset_ctx import ActiveAssetCtxChannel
 from sidecar.api.channels.active_asset_data import ActiveAssetDataChannel
 from sidecar.api.channels.all_mids import AllMidsChannel
 from sidecar.api.channels.bbo import BboChannel
 from sidecar.api.channels.blocks import BlocksChannel
+from sidecar.api.channels.book_delta import BookDeltaChannel
+from sidecar.api.channels.candle import CandleChannel
 from sidecar.api.channels.clearinghouse_state import ClearinghouseStateChannel
 from sidecar.api.channels.l2_book import L2BookChannel
 from sidecar.api.channels.l4_book import L4BookChannel
@@ -24,10 +27,13 @@ from sidecar.state.changes import Changes
 REGISTRY: tuple[type[Channel], ...] = (
     StatusChannel,
     TradesChannel,
+    CandleChannel,
+    BookDeltaChannel,
     L4BookChannel,
     L2BookChannel,
     BboChannel,
     AllMidsChannel,
+    ActiveAssetCtxChannel,
     ClearinghouseStateChannel,
     ActiveAssetDataChannel,
     BlocksChannel,

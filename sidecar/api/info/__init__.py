@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
-from sidecar.api.info import account, market, server
+from sidecar.api.info import account, market, past, server
 from sidecar.api.info.handler import Handler
 from sidecar.errors import RequestInvalid
 from sidecar.state.chain import ChainState
 
 HANDLERS: dict[str, Handler] = {
     **market.HANDLERS,
+    **past.HANDLERS,
     **account.HANDLERS,
     **server.HANDLERS,
 }

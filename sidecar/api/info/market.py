@@ -7,14 +7,19 @@ from msgspec import Meta
 
 from sidecar.api.channels.all_mids import all_mids
 from sidecar.api.channels.l2_book import L2BookParameters, check_rounding, l2_view
+from sidecar.api.channels.l4_book import l4_view
+from sidecar.api.context_views import asset_contexts
 from sidecar.api.info.handler import DexParameters, Handler, NoParameters
 from sidecar.api.messages import NS_PER_MS, TradeView, trade_view
-from sidecar.api.topics import check_dex, find_book, find_market
+from sidecar.api.topics import CoinParameters, check_dex, find_book, find_market
 from sidecar.errors import NotInSource
+from sidecar.fixed import to_text
 from sidecar.limits import L2_LEVELS_DEFAULT, RECENT_TRADES
-from sidecar.node.transitions import ASK, BID
+from sidecar.node.transitions import ASK, BID, MarketListed
 from sidecar.state.aggregation import Aggregation
 from sidecar.state.chain import ChainState
+
+_TIERED_TABLES = 1_000  # and the market: ids of tables with tiers
 
 
 class RecentTradesParameters(msgspec.Struct, frozen=True):
@@ -26,18 +31,42 @@ class RecentTradesParameters(msgspec.Struct, frozen=True):
 
 def _meta(state: ChainState, parameters: DexParameters) -> dict[str, Any]:
     check_dex(parameters.dex)
-    universe = []
+    universe, tables = [], {}
     for market in state.markets.values():
         listing = market.listing
         if listing.sz_decimals is None or listing.max_leverage is None:
             raise _unknown_rules(market.symbol, "meta")
+        table, tiers = _margin_table(market.id, listing)
+        tables[table] = tiers
         rules = {
             "name": market.symbol,
             "szDecimals": listing.sz_decimals,
             "maxLeverage": listing.max_leverage,
+            "marginTableId": table,
         }
         universe.append(rules | ({"onlyIsolated": True} if listing.only_isolated else {}))
-    return {"universe": universe, "marginTables": []}
+    return {"universe": universe, "marginTables": sorted(tables.items())}
+
+
+def _margin_table(market: int, listing: MarketListed) -> tuple[int, dict[str, Any]]:
+    """The id and tiers of a market's margin table: without tiers the highest leverage is the id, as
+    on Hyperliquid.
+    """
+    assert listing.max_leverage is not None
+    tiers = listing.margin_tiers or ((0, listing.max_leverage),)
+    rows = [{"lowerBound": to_text(lower), "maxLeverage": most} for lower, most in tiers]
+    if len(tiers) == 1:
+        return listing.max_leverage, {"description": "", "marginTiers": rows}
+    description = f"tiered {listing.max_leverage}x"
+    return _TIERED_TABLES + market, {"description": description, "marginTiers": rows}
+
+
+def _meta_and_asset_ctxs(state: ChainState, parameters: DexParameters) -> list[Any]:
+    return [_meta(state, parameters), asset_contexts(state)]
+
+
+def _spot_meta_and_asset_ctxs(state: ChainState, parameters: NoParameters) -> list[Any]:
+    return [_spot_meta(state, parameters), []]
 
 
 def _spot_meta(state: ChainState, _parameters: NoParameters) -> dict[str, Any]:
@@ -74,6 +103,11 @@ def _recent_trades(state: ChainState, parameters: RecentTradesParameters) -> lis
     return [trade_view(market.symbol, trade) for trade in reversed(newest)]
 
 
+def _l4_snapshot(state: ChainState, parameters: CoinParameters) -> dict[str, Any]:
+    """As the snapshot of the l4Book channel. O(orders)."""
+    return l4_view(find_book(state, parameters.coin), state.height, state.time_ns)
+
+
 def _exchange_status(state: ChainState, _parameters: NoParameters) -> dict[str, Any]:
     return {"time": state.time_ns // NS_PER_MS, "specialStatuses": None}
 
@@ -88,9 +122,12 @@ def _unknown_rules(symbol: str, request: str) -> NotInSource:
 HANDLERS = {
     "meta": Handler(DexParameters, _meta),
     "spotMeta": Handler(NoParameters, _spot_meta),
+    "metaAndAssetCtxs": Handler(DexParameters, _meta_and_asset_ctxs),
+    "spotMetaAndAssetCtxs": Handler(NoParameters, _spot_meta_and_asset_ctxs),
     "perpDexs": Handler(NoParameters, _perp_dexs),
     "allMids": Handler(DexParameters, _all_mids),
     "l2Book": Handler(L2BookParameters, _l2_book),
+    "l4Snapshot": Handler(CoinParameters, _l4_snapshot),
     "recentTrades": Handler(RecentTradesParameters, _recent_trades),
     "exchangeStatus": Handler(NoParameters, _exchange_status),
 }
