@@ -84,6 +84,8 @@ class ChainState:
     def restore(self, height: int, time_ns: int, rows: Iterable[Row]) -> None:
         """Fills an empty state from a snapshot's rows. Raises `StateMismatch`. O(rows)."""
         assert not self.markets, "restore() fills a new state"
+        self.users.unknown_past = height > 0
+        self.users.money_told = height == 0  # or where the rows hold accounts
         row: Any = None
         try:
             for row in rows:
@@ -95,6 +97,7 @@ class ChainState:
                     self._restore_trade(row)
                 elif isinstance(row, AccountRow):
                     self.accounts.restore_account(row)
+                    self.users.money_told = True
                 elif isinstance(row, TriggerRow):
                     self.orders.restore_waiting(row)
                 elif isinstance(row, AgentRow):
@@ -144,6 +147,8 @@ class ChainState:
                 user.fundings_height = height
             if user_changes.ledger:
                 user.ledger_height = height
+            if user_changes.events:
+                user.events_height = height
 
     def _located(self, error: StateMismatch, height: int, transition: Any) -> StateMismatch:
         market = self.markets.get(getattr(transition, "market", -1))
@@ -190,6 +195,7 @@ class ChainState:
 
     def _orders_refused(self, refused: OrdersRefused) -> None:
         self._changed(refused.market).refused.append(refused)
+        self.users.refusals_encoded = True
 
     def _book_added(self, added: BookAdded) -> None:
         changed = self._changed(added.market)
@@ -198,7 +204,7 @@ class ChainState:
         order = Order(oid, added.user, side, added.px, sz, self.time_ns, status)
         touched = changed.bids if side == BID else changed.asks
         changed.market.book.add(order, before, touched)
-        self.orders.added(added.market, order)
+        self.orders.added(added.market, order, self._changes.user(order.user))
         changed.diffs.append(Diff(_NEW, order, 0, sz, before))
 
     def _book_changed(self, change: BookChanged) -> None:
@@ -209,6 +215,7 @@ class ChainState:
             what = f"order {order.oid} is changed from size {change.old_sz}, here it has {order.sz}"
             raise StateMismatch(what)
         changed.diffs.append(Diff(_UPDATE, order, order.sz, change.sz))
+        self._changes.user(order.user).open_orders = True
         book.change(order, change.sz, changed.bids if order.side == BID else changed.asks)
 
     def _book_removed(self, removed: BookRemoved) -> None:
@@ -217,7 +224,7 @@ class ChainState:
         order = book.order(removed.oid)
         changed.diffs.append(Diff(_REMOVE, order, order.sz, 0))
         book.remove(order, changed.bids if order.side == BID else changed.asks)
-        self.orders.removed(order)
+        self.orders.removed(order, self._changes.user(order.user))
 
     def _fill(self, fill: Fill) -> None:
         changed = self._changed(fill.market)
@@ -269,7 +276,7 @@ class ChainState:
         status = None if row.status is None else live(row.status)
         order = Order(row.oid, row.user, row.side, row.px, row.sz, row.added_ns, status)
         self._restored(row.market).book.add(order, 0, {})
-        self.orders.added(row.market, order)
+        self.orders.restore_resting(row.market, order)
 
     def _restore_trade(self, row: TradeRow) -> None:
         trade = Trade(row.height, row.time_ns, row.fill)

@@ -84,11 +84,12 @@ class UserChanges:
     `fills` and the others are in the order in which they happened. The `_prev` heights are of the
     block before this one that had any of that kind (see `User`). `account` says whether balance,
     positions, leverages or margins changed (marks alone don't count), `open_orders` whether
-    resting or waiting orders did.
+    resting or waiting orders did, `events` whether there is anything for `userEvents`.
     """
 
     __slots__ = (
         "account",
+        "events",
         "events_prev",
         "fills",
         "fills_prev",
@@ -110,6 +111,7 @@ class UserChanges:
         self.ledger: list[LedgerEntry] = []
         self.account = False
         self.open_orders = False
+        self.events = False
         self.orders_prev = user.orders_height
         self.fills_prev = user.fills_height
         self.fundings_prev = user.fundings_height
