@@ -10,7 +10,13 @@ from sidecar.api.channels.bbo import BboChannel
 from sidecar.api.channels.blocks import BlocksChannel
 from sidecar.api.channels.l2_book import L2BookChannel
 from sidecar.api.channels.l4_book import L4BookChannel
+from sidecar.api.channels.ledger_updates import LedgerUpdatesChannel
+from sidecar.api.channels.open_orders import OpenOrdersChannel
+from sidecar.api.channels.order_updates import OrderUpdatesChannel
 from sidecar.api.channels.trades import TradesChannel
+from sidecar.api.channels.user_events import UserEventsChannel
+from sidecar.api.channels.user_fills import UserFillsChannel
+from sidecar.api.channels.user_fundings import UserFundingsChannel
 from sidecar.api.topics import Channel, Message, Topic
 from sidecar.errors import RequestInvalid
 from sidecar.state.chain import ChainState
@@ -23,6 +29,12 @@ REGISTRY: tuple[type[Channel], ...] = (
     L2BookChannel,
     BboChannel,
     AllMidsChannel,
+    OrderUpdatesChannel,
+    UserEventsChannel,
+    UserFillsChannel,
+    UserFundingsChannel,
+    LedgerUpdatesChannel,
+    OpenOrdersChannel,
     BlocksChannel,
 )
 

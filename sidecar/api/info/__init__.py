@@ -8,13 +8,15 @@ from typing import Any
 
 import msgspec
 
-from sidecar.api.info import market
+from sidecar.api.info import history, market, orders
 from sidecar.api.info.handler import Handler
 from sidecar.errors import RequestInvalid
 from sidecar.state.chain import ChainState
 
 HANDLERS: dict[str, Handler] = {
     **market.HANDLERS,
+    **orders.HANDLERS,
+    **history.HANDLERS,
 }
 
 
