@@ -27,6 +27,19 @@ RECENT_TRADES = 200  # per market, for recentTrades
 CANDLES_KEPT = 5_000  # per market and interval; Hyperliquid's own
 FUNDING_RATES_KEPT = 5_000  # per market: seven months of hours
 FUNDING_RATES_MAX = 500  # of one answer; Hyperliquid's own
+STATUSES_PER_USER = 2_000  # order statuses kept; as many as Hyperliquid's historicalOrders gives
+STATUSES_KEPT = 500_000  # of all users; about 550 bytes each
+FILLS_PER_USER = 10_000  # Hyperliquid's own
+FILLS_KEPT = 500_000  # of all users, each side of a trade; about 450 bytes each
+FUNDINGS_PER_USER = 5_000  # payments: 200 days of one market, by the hour
+FUNDINGS_KEPT = 500_000  # of all users; about 200 bytes each
+LEDGER_PER_USER = 2_000  # entries
+LEDGER_KEPT = 200_000  # of all users
+
+# Info requests
+ORDERS_ANSWERED = 2_000  # of historicalOrders; Hyperliquid's own
+FILLS_ANSWERED = 2_000  # of userFills and userFillsByTime; Hyperliquid's own
+RANGE_ANSWERED = 500  # of other requests with a time range; Hyperliquid's own
 
 # HTTP
 REQUEST_HEAD_BYTES_MAX = 16 << 10  # nginx: 4 x 8k large buffers; h11: 16 KiB

@@ -39,7 +39,8 @@ class Push(msgspec.Struct, frozen=True):
 class ChainedPush(msgspec.Struct, frozen=True):
     """A message of an EVERY channel: each one counts.
 
-    `part` is `(i, n)` where a topic has several messages in a block, from (1, n) to (n, n).
+    `part` is `(i, n)` where a topic has several messages in a block, from (1, n) to (n, n). `user`
+    is there where the topic is a user's and the data, as existing clients expect it, names nobody.
     """
 
     channel: str
@@ -48,6 +49,7 @@ class ChainedPush(msgspec.Struct, frozen=True):
     prev: int | None
     part: tuple[int, int] | UnsetType = UNSET
     state: str | UnsetType = UNSET
+    user: str | UnsetType = UNSET
 
 
 class Reply(msgspec.Struct, frozen=True):

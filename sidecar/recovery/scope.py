@@ -20,7 +20,10 @@ from sidecar.node.transitions import (
     PricesUpdated,
 )
 from sidecar.state.faults import BOOK_KINDS
+from sidecar.state.history import FillRow, LedgerRow, PaymentRow
+from sidecar.state.orders import StatusRow
 
+_OF_THE_PAST = (FillRow, PaymentRow, LedgerRow, StatusRow)  # nothing that is rebuilt shows it
 _OF_USER = (LedgerChanged, LeverageChanged, AccountCheck)
 
 
@@ -52,6 +55,8 @@ class Scope:
     def _concerns(self, row: Any) -> bool:
         if isinstance(row, RestingRow):
             return row.market in self.books
+        if isinstance(row, _OF_THE_PAST):
+            return False
         about = getattr(row, "fill", None) or getattr(row, "status", None) or row
         market = getattr(about, "market", None)
         user = getattr(about, "user", None) or getattr(about, "address", None)

@@ -125,7 +125,7 @@ class ChainState:
         self.height = height
         self.time_ns = time_ns
         self.users.unknown_past = height > 0
-        self.accounts.complete = height == 0
+        self.accounts.complete = self.users.money_told = height == 0
         self._restorers = {
             MarketRow: self._restore_market,
             RestingRow: self._restore_order,
@@ -207,11 +207,8 @@ class ChainState:
         O(orders of both).
         """
         market = self.markets[rebuilt.id]
-        for order in market.book.orders.values():
-            self.orders.removed(order)
+        self.orders.replace(market.id, market.book.orders.values(), rebuilt.book.orders.values())
         market.book = rebuilt.book
-        for order in market.book.orders.values():
-            self.orders.added(market.id, order)
         market.fault = None
         self.faults.books.pop(market.id, None)
 
@@ -223,23 +220,16 @@ class ChainState:
     def _note_heights(self, changes: Changes) -> None:
         height = changes.height
         for changed in changes.markets.values():
+            market = changed.market
             if changed.fills:
-                changed.market.trades_height = height
+                market.trades_height = height
             if changed.orders_changed:
-                changed.market.orders_height = height
-            if changed.market.fault is None and _any_level_changed(changed):
+                market.orders_height = height
+            if market.fault is None and _any_level_changed(changed):
                 changed.levels_changed = True
-                changed.market.levels_height = height
+                market.levels_height = height
         for user_changes in changes.users.values():
-            user = user_changes.user
-            if user_changes.statuses:
-                user.orders_height = height
-            if user_changes.fills:
-                user.fills_height = height
-            if user_changes.fundings:
-                user.fundings_height = height
-            if user_changes.ledger:
-                user.ledger_height = height
+            user_changes.note_height(height)
 
     def _located(self, error: StateMismatch, height: int, transition: Any) -> StateMismatch:
         market = self.markets.get(getattr(transition, "market", -1))
@@ -286,6 +276,7 @@ class ChainState:
 
     def _orders_refused(self, refused: OrdersRefused) -> None:
         self._changed(refused.market).refused.append(refused)
+        self.users.refusals_encoded = True
 
     def _book_added(self, added: BookAdded) -> None:
         changed = self._changed(added.market)
@@ -296,7 +287,7 @@ class ChainState:
         order = Order(oid, added.user, side, added.px, sz, self.time_ns, status)
         touched = changed.bids if side == BID else changed.asks
         changed.market.book.add(order, before, touched)
-        self.orders.added(added.market, order)
+        self.orders.added(added.market, order, self._changes.user(order.user))
         changed.diffs.append(Diff(_NEW, order, 0, sz, before))
 
     def _book_changed(self, change: BookChanged) -> None:
@@ -309,6 +300,7 @@ class ChainState:
             what = f"order {order.oid} is changed from size {change.old_sz}, here it has {order.sz}"
             raise StateMismatch(what)
         changed.diffs.append(Diff(_UPDATE, order, order.sz, change.sz))
+        self._changes.user(order.user).open_orders = True
         book.change(order, change.sz, changed.bids if order.side == BID else changed.asks)
 
     def _book_removed(self, removed: BookRemoved) -> None:
@@ -319,7 +311,7 @@ class ChainState:
         order = book.order(removed.oid)
         changed.diffs.append(Diff(_REMOVE, order, order.sz, 0))
         book.remove(order, changed.bids if order.side == BID else changed.asks)
-        self.orders.removed(order)
+        self.orders.removed(order, self._changes.user(order.user))
 
     def _fill(self, fill: Fill) -> None:
         changed = self._changed(fill.market)
@@ -389,7 +381,7 @@ class ChainState:
         status = None if row.status is None else live(row.status)
         order = Order(row.oid, row.user, row.side, row.px, row.sz, row.added_ns, status)
         self._restored(row.market).book.add(order, 0, {})
-        self.orders.added(row.market, order)
+        self.orders.restore_resting(row.market, order)
 
     def _restore_trade(self, row: TradeRow) -> None:
         trade = Trade(row.height, row.time_ns, row.fill)
@@ -397,6 +389,7 @@ class ChainState:
 
     def _restore_account(self, row: AccountRow) -> None:
         self.accounts.restore_account(row)
+        self.users.money_told = True
         for position in row.positions:
             self._restored(position.market).context.open_interest += max(position.sz, 0)
 

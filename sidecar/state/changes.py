@@ -100,11 +100,12 @@ class UserChanges:
     `fills` and the others are in the order in which they happened. The `_prev` heights are of the
     block before this one that had any of that kind (see `User`). `account` says whether balance,
     positions, leverages or margins changed (marks alone don't count), `open_orders` whether
-    resting or waiting orders did.
+    resting or waiting orders did, `events` whether there is anything for `userEvents`.
     """
 
     __slots__ = (
         "account",
+        "events",
         "events_prev",
         "fills",
         "fills_prev",
@@ -126,11 +127,26 @@ class UserChanges:
         self.ledger: list[LedgerEntry] = []
         self.account = False
         self.open_orders = False
+        self.events = False
         self.orders_prev = user.orders_height
         self.fills_prev = user.fills_height
         self.fundings_prev = user.fundings_height
         self.ledger_prev = user.ledger_height
         self.events_prev = user.events_height
+
+    def note_height(self, height: int) -> None:
+        """The block at `height` is done: what of it concerns the user is the newest now."""
+        user = self.user
+        if self.statuses:
+            user.orders_height = height
+        if self.fills:
+            user.fills_height = height
+        if self.fundings:
+            user.fundings_height = height
+        if self.ledger:
+            user.ledger_height = height
+        if self.events:
+            user.events_height = height
 
 
 class Changes:

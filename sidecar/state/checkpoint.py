@@ -20,36 +20,16 @@ from sidecar.node.snapshot import (
     RestingRow,
     Row,
     TradeRow,
-    TriggerRow,
 )
 from sidecar.node.transitions import ASK, BID, Record
 from sidecar.state.accounts import AccountsRow, FundingPaidRow
 from sidecar.state.candles import CandleRow, CandlesRow
 from sidecar.state.chain import ChainState
 from sidecar.state.context import ContextRow, MinuteRow, RateRow
+from sidecar.state.history import FillRow, LedgerRow, PaymentRow
 from sidecar.state.market import Market
-from sidecar.state.users import User
-
-
-class OriginRow(Record, tag=56, frozen=True):
-    """Whether the state began in the middle of the chain: then a user without a height has None."""
-
-    unknown_past: bool
-
-
-class UserRow(Record, tag=57, frozen=True):
-    """A user, and the heights of the newest blocks with something of each kind for it (see
-    `User`).
-    """
-
-    address: bytes
-    orders_height: int | None
-    fills_height: int | None
-    fundings_height: int | None
-    ledger_height: int | None
-    events_height: int | None
-    volume: int = 0
-
+from sidecar.state.orders import StatusRow
+from sidecar.state.users import HeightsRow, SourceRow, User
 
 Restore = Callable[[ChainState, Any], None]
 
@@ -103,34 +83,6 @@ def component(read: Callable[[ChainState], Any], *kinds: type[Record]) -> Part:
     return Part(rows, dict.fromkeys(kinds, restore))
 
 
-def _user_rows(state: ChainState) -> Iterator[Record]:
-    yield OriginRow(state.users.unknown_past)
-    for user in state.users.by_address.values():
-        yield UserRow(
-            user.address,
-            user.orders_height,
-            user.fills_height,
-            user.fundings_height,
-            user.ledger_height,
-            user.events_height,
-            user.volume,
-        )
-
-
-def _restore_origin(state: ChainState, row: OriginRow) -> None:
-    state.users.unknown_past = row.unknown_past
-
-
-def _restore_user(state: ChainState, row: UserRow) -> None:
-    user = state.users.get(row.address)
-    user.orders_height = row.orders_height
-    user.fills_height = row.fills_height
-    user.fundings_height = row.fundings_height
-    user.ledger_height = row.ledger_height
-    user.events_height = row.events_height
-    user.volume = row.volume
-
-
 def _market_rows(state: ChainState) -> Iterator[Record]:
     for market in state.markets.values():
         yield MarketRow(
@@ -162,9 +114,7 @@ def _resting_rows(market: Market) -> Iterator[Record]:
 
 
 def _waiting_rows(state: ChainState) -> Iterator[Record]:
-    for user in state.users.by_address.values():
-        for status in (user.waiting or {}).values():
-            yield TriggerRow(status)
+    yield from state.orders.waiting_rows()
 
 
 def _account_rows(state: ChainState) -> Iterator[Record]:
@@ -212,7 +162,7 @@ def _restore_context(state: ChainState, row: ContextRow | MinuteRow | RateRow) -
 
 
 PARTS = (
-    Part(_user_rows, {OriginRow: _restore_origin, UserRow: _restore_user}),
+    component(lambda state: state.users, SourceRow, HeightsRow),
     Part(_market_rows, {}),
     Part(
         _past_rows,
@@ -225,6 +175,8 @@ PARTS = (
     Part(_waiting_rows, {}),
     Part(_account_rows, {}),
     component(lambda state: state.accounts, AccountsRow, FundingPaidRow),
+    component(lambda state: state.orders, StatusRow),
+    component(lambda state: state.history, FillRow, PaymentRow, LedgerRow),
 )
 
 ROW_TYPES: tuple[Any, ...] = (Row, *(kind for part in PARTS for kind in part.restore))

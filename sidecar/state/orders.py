@@ -1,26 +1,243 @@
-"""Open orders by user, waiting trigger orders, and the history of statuses."""
+"""Orders by user: those that rest, those that wait for a trigger, and what became of others.
 
+    User.resting     oid -> market, order           from the book's transitions
+    User.waiting     oid -> newest status           from statuses alone
+    User.statuses    the newest ones                bounded (see `Recent`)
+    User.cloids      cloid -> oid, or several       of all orders in the three above
+
+A status that is kept no more is forgotten by the indexes too, unless its order is live.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from sidecar.limits import STATUSES_KEPT, STATUSES_PER_USER
 from sidecar.node.snapshot import TriggerRow
-from sidecar.node.transitions import OrderStatus
+from sidecar.node.transitions import PLACING, OrderStatus, Record
 from sidecar.state.book import Order
 from sidecar.state.changes import UserChanges
-from sidecar.state.users import Users
+from sidecar.state.recent import Recent
+from sidecar.state.users import User, Users
+
+_USUAL = frozenset(("open", "filled", "canceled", "triggered"))
+
+
+class StatusRow(Record, tag=42, frozen=True):
+    """A status that is kept."""
+
+    status: OrderStatus
+
+
+class FoundOrder(NamedTuple):
+    """What is known of an order. `resting` has its price and size while it rests; `status` is the
+    newest one known, None for an order that the node writes none for.
+    """
+
+    market: int
+    resting: Order | None
+    status: OrderStatus | None
 
 
 class Orders:
-    """The order half of every user."""
+    """The order half of every user.
 
-    def __init__(self, users: Users) -> None:
+    `children` are the orders that wait for another one's fill, by their parent's oid, as far as a
+    snapshot said so: the log names them only once the parent is filled.
+    """
+
+    def __init__(
+        self, users: Users, *, per_user: int = STATUSES_PER_USER, overall: int = STATUSES_KEPT
+    ) -> None:
+        """The bounds are of statuses that are kept."""
         self._users = users
+        self._newest: dict[int, OrderStatus] = {}
+        self._kept: Recent[OrderStatus] = Recent("statuses", per_user, overall, self._forget)
+        self.children: dict[int, dict[int, OrderStatus]] = {}
+        self._parents: dict[int, int] = {}
 
     def status(self, status: OrderStatus, changes: UserChanges) -> None:
         """A step in an order's life. O(1)."""
+        user = changes.user
+        changes.statuses.append(status)
+        self._keep(user, status)
+        if status.trigger is not None or user.waiting:
+            self._follow_waiting(status, changes)
+        if self.children:
+            self._follow_children(status)
+        if status.status not in _USUAL and is_by_system(status.status):
+            changes.events = True
 
-    def added(self, market: int, order: Order) -> None:
+    def added(self, market: int, order: Order, changes: UserChanges) -> None:
         """An order rests now. O(1)."""
+        changes.user.resting[order.oid] = (market, order)
+        changes.open_orders = True
 
-    def removed(self, order: Order) -> None:
+    def removed(self, order: Order, changes: UserChanges) -> None:
         """An order rests no more. O(1)."""
+        user, oid = changes.user, order.oid
+        del user.resting[oid]
+        changes.open_orders = True
+        if order.status is not None and oid not in self._newest:
+            _unname(user, order.status)
+
+    def find(self, address: bytes, oid: int) -> FoundOrder | None:
+        """What is known of a user's order. O(1)."""
+        user = self._users.look(address)
+        resting = user.resting.get(oid)
+        if resting is not None:
+            return FoundOrder(resting[0], resting[1], resting[1].status)
+        status = user.waiting.get(oid) if user.waiting else None
+        if status is None:
+            status = self._newest.get(oid)
+        if status is None or status.user != address:
+            return None
+        return FoundOrder(status.market, None, status)
+
+    def find_cloid(self, address: bytes, cloid: bytes) -> FoundOrder | None:
+        """Likewise by the user's own id: the newest live order with it, else the newest one.
+        O(orders with it).
+        """
+        user = self._users.look(address)
+        oids = user.cloids.get(cloid) if user.cloids else None
+        if oids is None:
+            return None
+        if isinstance(oids, int):
+            return self.find(address, oids)
+        live = [oid for oid in oids if _is_live(user, oid)]
+        return self.find(address, max(live or oids))
+
+    def rows(self) -> Iterator[StatusRow]:
+        """What `restore` takes, and no snapshot of a node holds. O(statuses kept)."""
+        for _, status in self._kept.entries():
+            yield StatusRow(status)
+
+    def waiting_rows(self) -> Iterator[TriggerRow]:
+        """The waiting orders as a node's snapshot holds them. O(users + orders)."""
+        for user in self._users.by_address.values():
+            for status in (user.waiting or {}).values():
+                yield TriggerRow(status)
+        for parent, children in self.children.items():
+            for status in children.values():
+                yield TriggerRow(status, parent)
+
+    def restore(self, row: StatusRow) -> None:
+        """A row of `rows`. O(1)."""
+        self._keep(self._users.get(row.status.user), row.status)
+
+    def restore_resting(self, market: int, order: Order) -> None:
+        """A resting order of a snapshot. O(1)."""
+        user = self._users.get(order.user)
+        user.resting[order.oid] = (market, order)
+        if order.status is not None and order.status.cloid is not None:
+            _name(user, order.status.cloid, order.oid)
+
+    def replace(self, market: int, before: Iterable[Order], now: Iterable[Order]) -> None:
+        """The resting orders of a market are others. O(both)."""
+        for order in before:
+            self._users.get(order.user).resting.pop(order.oid, None)
+        for order in now:
+            self.restore_resting(market, order)
 
     def restore_waiting(self, row: TriggerRow) -> None:
-        """A waiting order of a snapshot."""
+        """A waiting order of a snapshot. O(1)."""
+        status = row.status
+        if row.parent:
+            self.children.setdefault(row.parent, {})[status.oid] = status
+            self._parents[status.oid] = row.parent
+            return
+        user = self._users.get(status.user)
+        _waiting(user)[status.oid] = status
+        if status.cloid is not None:
+            _name(user, status.cloid, status.oid)
+
+    def check_invariants(self) -> None:
+        """Asserts everything that must hold between blocks. O(statuses + orders)."""
+        kept = [(user, status) for user, status in self._kept.entries()]
+        assert len(kept) == len(self._kept)
+        assert {status.oid for _, status in kept} == set(self._newest)
+        for user in self._users.by_address.values():
+            for cloid, oids in (user.cloids or {}).items():
+                for oid in (oids,) if isinstance(oids, int) else oids:
+                    found = self.find(user.address, oid)
+                    assert found is not None
+                    assert found.status is not None
+                    assert found.status.cloid == cloid
+        assert set(self._parents.values()) == set(self.children)
+
+    def _keep(self, user: User, status: OrderStatus) -> None:
+        self._newest[status.oid] = status
+        if status.cloid is not None:
+            _name(user, status.cloid, status.oid)
+        self._kept.add(user, status)
+
+    def _forget(self, user: User, status: OrderStatus) -> None:
+        """A status is kept no more."""
+        oid = status.oid
+        if self._newest.get(oid) is status:
+            del self._newest[oid]
+            if not _is_live(user, oid):
+                _unname(user, status)
+
+    def _follow_waiting(self, status: OrderStatus, changes: UserChanges) -> None:
+        user, trigger = changes.user, status.trigger
+        if status.status == "open" and trigger is not None and trigger.waiting:
+            _waiting(user)[status.oid] = status
+            changes.open_orders = True
+        elif user.waiting and user.waiting.pop(status.oid, None) is not None:
+            changes.open_orders = True
+
+    def _follow_children(self, status: OrderStatus) -> None:
+        oid = status.oid
+        parent = self._parents.pop(oid, 0)
+        if parent:  # it has come to life
+            siblings = self.children[parent]
+            del siblings[oid]
+            if not siblings:
+                del self.children[parent]
+        if status.status not in PLACING:  # those that still wait end with their parent
+            for child in self.children.pop(oid, ()):
+                del self._parents[child]
+
+
+def is_by_system(status: str) -> bool:
+    """Whether an order was cancelled by the exchange and not by its owner: "marginCanceled",
+    "scheduledCancel", ..., all but "canceled".
+    """
+    return status.endswith(("Canceled", "Cancel"))
+
+
+def _is_live(user: User, oid: int) -> bool:
+    return oid in user.resting or (user.waiting is not None and oid in user.waiting)
+
+
+def _waiting(user: User) -> dict[int, OrderStatus]:
+    if user.waiting is None:
+        user.waiting = {}
+    return user.waiting
+
+
+def _name(user: User, cloid: bytes, oid: int) -> None:
+    """An order is known by its owner's id from now on. Most ids have one order in their life."""
+    if user.cloids is None:
+        user.cloids = {}
+    oids = user.cloids.setdefault(cloid, oid)
+    if oids == oid:
+        return
+    if isinstance(oids, int):
+        user.cloids[cloid] = {oids, oid}
+    else:
+        oids.add(oid)
+
+
+def _unname(user: User, status: OrderStatus) -> None:
+    """An order is known no more."""
+    cloid, cloids = status.cloid, user.cloids
+    if cloid is None or cloids is None:
+        return
+    oids = cloids.get(cloid)
+    if oids == status.oid:
+        del cloids[cloid]
+    elif isinstance(oids, set):
+        oids.discard(status.oid)
+        if len(oids) == 1:
+            cloids[cloid] = oids.pop()

@@ -8,13 +8,36 @@ One dict lookup by address finds all of it. Who does what with a `User`:
 """
 
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from sidecar.node.transitions import Record
 
 if TYPE_CHECKING:
     from sidecar.node.transitions import OrderStatus
     from sidecar.state.accounts import Leverage, Position
     from sidecar.state.book import Order
     from sidecar.state.history import LedgerEntry, Payment, UserFill
+
+
+class SourceRow(Record, tag=40, frozen=True):
+    """What the source of the state tells of users (see `Users`)."""
+
+    unknown_past: bool
+    refusals_encoded: bool
+    money_told: bool
+
+
+class HeightsRow(Record, tag=41, frozen=True):
+    """A user's heights (see `User`)."""
+
+    user: bytes
+    orders: int | None
+    fills: int | None
+    fundings: int | None
+    ledger: int | None
+    events: int | None
+    volume: int = 0
 
 
 class User:
@@ -28,6 +51,7 @@ class User:
     __slots__ = (
         "address",
         "balance",
+        "cloids",
         "events_height",
         "fills",
         "fills_height",
@@ -56,6 +80,7 @@ class User:
         self.funding_paid: dict[int, int] | None = None  # by market, ever; positive: paid
         self.resting: dict[int, tuple[int, Order]] = {}  # oid -> market, order
         self.waiting: dict[int, OrderStatus] | None = None  # trigger orders by oid, oldest first
+        self.cloids: dict[bytes, int | set[int]] | None = None  # oids of the orders known by it
         self.statuses: deque[OrderStatus] | None = None  # newest last, bounded
         self.fills: deque[UserFill] | None = None  # likewise
         self.fundings: deque[Payment] | None = None  # likewise
@@ -68,13 +93,20 @@ class User:
 
 
 class Users:
-    """All users by address."""
+    """All users by address, and what the source tells of them:
 
-    __slots__ = ("by_address", "unknown_past")
+    `unknown_past`       the state did not start with the chain, nor with the users' heights
+    `refusals_encoded`   refused orders came encoded: they are in no height and no history
+    `money_told`         fundings and ledger entries are among the transitions
+    """
+
+    __slots__ = ("by_address", "money_told", "refusals_encoded", "unknown_past")
 
     def __init__(self) -> None:
         self.by_address: dict[bytes, User] = {}
-        self.unknown_past = False  # set by a restore that does not bring the users' heights
+        self.unknown_past = False
+        self.refusals_encoded = False
+        self.money_told = True
 
     def get(self, address: bytes) -> User:
         """The user of that address, made where there is none. O(1)."""
@@ -82,3 +114,37 @@ class Users:
         if user is None:
             user = self.by_address[address] = User(address, unknown_past=self.unknown_past)
         return user
+
+    def look(self, address: bytes) -> User:
+        """The same, to be read only: one that the chain has not named is not kept. O(1)."""
+        user = self.by_address.get(address)
+        return User(address, unknown_past=self.unknown_past) if user is None else user
+
+    def rows(self) -> Iterator[SourceRow | HeightsRow]:
+        """What `restore` takes, and no snapshot of a node holds. O(users)."""
+        yield SourceRow(self.unknown_past, self.refusals_encoded, self.money_told)
+        for user in self.by_address.values():
+            yield HeightsRow(
+                user.address,
+                user.orders_height,
+                user.fills_height,
+                user.fundings_height,
+                user.ledger_height,
+                user.events_height,
+                user.volume,
+            )
+
+    def restore(self, row: SourceRow | HeightsRow) -> None:
+        """A row of `rows`. O(1)."""
+        if isinstance(row, SourceRow):
+            self.unknown_past = row.unknown_past
+            self.refusals_encoded = row.refusals_encoded
+            self.money_told = row.money_told
+            return
+        user = self.get(row.user)
+        user.orders_height = row.orders
+        user.fills_height = row.fills
+        user.fundings_height = row.fundings
+        user.ledger_height = row.ledger
+        user.events_height = row.events
+        user.volume = row.volume

@@ -5,8 +5,8 @@ from typing import Any
 
 import anyio
 import pytest
-from rig import Node, client_of, sidecar_of
 
+from rig import Node, client_of, sidecar_of
 from sidecar.devnet.rows import snapshot_rows
 from sidecar.node.snapshot import RestingRow
 from sidecar.node.transitions import BID, BookCheck

@@ -6,8 +6,8 @@ from typing import Any
 
 import anyio
 import pytest
-from rig import Client, Node, client_of, sidecar_of
 
+from rig import Client, Node, client_of, sidecar_of
 from sidecar import feed
 from sidecar.node.log import list_segments
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import Client, Node, client_of, sidecar_of
 
+from rig import Client, Node, client_of, sidecar_of
 from sidecar import limits
 from sidecar.recovery import resume
 from sidecar.server import hub, recent

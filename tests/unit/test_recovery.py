@@ -24,7 +24,7 @@ from sidecar.node.source import open_source
 from sidecar.node.starts import Start
 from sidecar.recovery.recover import recover
 from sidecar.state.chain import ChainState
-from sidecar.state.checkpoint import OriginRow, checkpoint_rows
+from sidecar.state.checkpoint import checkpoint_rows
 
 BLOCKS, SEGMENT = 40, 10
 pytestmark = pytest.mark.anyio
@@ -84,7 +84,7 @@ def finished(start: Start, state: ChainState) -> list[Any]:
 
 def shared(rows: list[Any]) -> list[Any]:
     """Those that a snapshot has, too."""
-    return [row for row in rows if row.__struct_config__.tag < OriginRow.__struct_config__.tag]
+    return [row for row in rows if row.__struct_config__.tag < 32]
 
 
 ALL = [("checkpoint", 25), ("checkpoint", 15), ("snapshot", 30), ("snapshot", 20), ("log", 0)]

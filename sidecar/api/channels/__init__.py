@@ -15,8 +15,14 @@ from sidecar.api.channels.candle import CandleChannel
 from sidecar.api.channels.clearinghouse_state import ClearinghouseStateChannel
 from sidecar.api.channels.l2_book import L2BookChannel
 from sidecar.api.channels.l4_book import L4BookChannel
+from sidecar.api.channels.ledger_updates import LedgerUpdatesChannel
+from sidecar.api.channels.open_orders import OpenOrdersChannel
+from sidecar.api.channels.order_updates import OrderUpdatesChannel
 from sidecar.api.channels.status import StatusChannel
 from sidecar.api.channels.trades import TradesChannel
+from sidecar.api.channels.user_events import UserEventsChannel
+from sidecar.api.channels.user_fills import UserFillsChannel
+from sidecar.api.channels.user_fundings import UserFundingsChannel
 from sidecar.api.messages import Reply
 from sidecar.api.topics import Channel, Message, Topic
 from sidecar.errors import RequestInvalid
@@ -34,6 +40,12 @@ REGISTRY: tuple[type[Channel], ...] = (
     BboChannel,
     AllMidsChannel,
     ActiveAssetCtxChannel,
+    OrderUpdatesChannel,
+    UserEventsChannel,
+    UserFillsChannel,
+    UserFundingsChannel,
+    LedgerUpdatesChannel,
+    OpenOrdersChannel,
     ClearinghouseStateChannel,
     ActiveAssetDataChannel,
     BlocksChannel,

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.api.info import account, market, past, server
+from sidecar.api.info import account, history, market, orders, past, server
 from sidecar.api.info.handler import Handler
 from sidecar.errors import RequestInvalid
 from sidecar.state.chain import ChainState
@@ -18,6 +18,8 @@ HANDLERS: dict[str, Handler] = {
     **past.HANDLERS,
     **account.HANDLERS,
     **server.HANDLERS,
+    **orders.HANDLERS,
+    **history.HANDLERS,
 }
 
 

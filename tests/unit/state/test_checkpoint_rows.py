@@ -162,5 +162,6 @@ def test_a_part_that_has_more_to_keep_is_one_line(monkeypatch: pytest.MonkeyPatc
     assert notes[id(copy)].kept == [NoteRow("one")]
 
 
-def test_an_empty_state_has_an_origin_only() -> None:
-    assert [type(row).__name__ for row in checkpoint_rows(ChainState())] == ["OriginRow"]
+def test_an_empty_state_says_what_its_source_tells() -> None:
+    rows = [type(row).__name__ for row in checkpoint_rows(ChainState())]
+    assert rows == ["SourceRow", "AccountsRow"]

@@ -1,0 +1,76 @@
+"""Info requests about a user's orders: open ones, single ones, past ones."""
+
+from typing import Any
+
+import msgspec
+
+from sidecar.api.info.handler import Handler, UserParameters
+from sidecar.api.messages import parse_user
+from sidecar.api.open_orders_view import (
+    BasicOrderView,
+    FrontendOrderView,
+    OrderStatusView,
+    found_view,
+    frontend_open_orders,
+    history_view,
+    open_orders,
+)
+from sidecar.api.topics import check_dex
+from sidecar.errors import RequestInvalid
+from sidecar.limits import ORDERS_ANSWERED
+from sidecar.state.chain import ChainState
+
+_CLOID_HEX_DIGITS = 32
+
+
+class OrderStatusParameters(msgspec.Struct, frozen=True):
+    """`oid` is the exchange's id, a number, or the user's own, 0x and 32 hex digits."""
+
+    user: str
+    oid: int | str
+
+
+def _open_orders(state: ChainState, parameters: UserParameters) -> list[BasicOrderView]:
+    check_dex(parameters.dex)
+    return open_orders(state, parse_user(parameters.user))
+
+
+def _frontend_open_orders(state: ChainState, parameters: UserParameters) -> list[FrontendOrderView]:
+    check_dex(parameters.dex)
+    return frontend_open_orders(state, parse_user(parameters.user))
+
+
+def _order_status(state: ChainState, parameters: OrderStatusParameters) -> dict[str, Any]:
+    user = parse_user(parameters.user)
+    if isinstance(parameters.oid, int):
+        found = state.orders.find(user, parameters.oid)
+    else:
+        found = state.orders.find_cloid(user, _parse_cloid(parameters.oid))
+    if found is None:
+        return {"status": "unknownOid"}
+    return {"status": "order", "order": found_view(state, found)}
+
+
+def _historical_orders(state: ChainState, parameters: UserParameters) -> list[OrderStatusView]:
+    user = state.users.look(parse_user(parameters.user))
+    newest = list(user.statuses or ())[-ORDERS_ANSWERED:]
+    return [history_view(state, status) for status in reversed(newest)]
+
+
+def _parse_cloid(text: str) -> bytes:
+    digits = text[2:]
+    if text[:2] in ("0x", "0X") and len(digits) == _CLOID_HEX_DIGITS and digits.isalnum():
+        try:
+            return bytes.fromhex(digits)
+        except ValueError:
+            pass
+    what = "oid is a number, or a cloid of 0x and 32 hex digits"
+    raise RequestInvalid(f"{what}, not {text[:48]!r}")
+
+
+HANDLERS = {
+    "openOrders": Handler(UserParameters, _open_orders),
+    "frontendOpenOrders": Handler(UserParameters, _frontend_open_orders),
+    "orderStatus": Handler(OrderStatusParameters, _order_status),
+    "historicalOrders": Handler(UserParameters, _historical_orders),
+}

@@ -1,0 +1,189 @@
+"""Orders by user: what is open, what is found again, what is forgotten."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blocks import ALICE, BOB, PX, TOYOTA, bid, block, opened, state_of
+from sidecar.node.snapshot import MarketRow, RestingRow, Row, TriggerRow
+from sidecar.node.transitions import (
+    ASK,
+    BID,
+    BookAdded,
+    BookChanged,
+    BookRemoved,
+    OrderStatus,
+    Trigger,
+)
+from sidecar.state.chain import ChainState
+from sidecar.state.changes import UserChanges
+from sidecar.state.orders import Orders, is_by_system
+from sidecar.state.users import Users
+
+CLOID = b"\x07" * 16
+
+
+def status(
+    oid: int,
+    name: str = "open",
+    *,
+    cloid: bytes | None = None,
+    trigger: Trigger | None = None,
+    user: bytes = ALICE,
+) -> OrderStatus:
+    return msgspec.structs.replace(
+        opened(oid), user=user, status=name, cloid=cloid, trigger=trigger
+    )
+
+
+def waiting(oid: int, name: str = "open") -> OrderStatus:
+    return status(oid, name, trigger=Trigger(90 * PX, "Price below 90"))
+
+
+def changes_of(state: ChainState, *transitions: object) -> UserChanges:
+    changes = state.apply(block(state.height + 1, *transitions))  # type: ignore[arg-type]
+    return changes.users[ALICE]
+
+
+def test_open_orders_change_with_the_book_and_with_sizes() -> None:
+    state = state_of()
+    assert changes_of(state, opened(7), bid(7, 100, 5)).open_orders
+    assert changes_of(state, BookChanged(1, 7, PX)).open_orders
+    assert not changes_of(state, status(8), status(8, "filled")).open_orders
+    assert not changes_of(state, status(9, "badAloPxRejected")).open_orders
+    assert changes_of(state, BookRemoved(1, 7), status(7, "canceled")).open_orders
+    assert state.users.look(ALICE).resting == {}
+
+
+def test_trigger_orders_wait_from_open_to_any_other_status() -> None:
+    for ending in ("canceled", "triggered", "siblingFilledCanceled", "whatever"):
+        state = state_of()
+        assert changes_of(state, waiting(7)).open_orders
+        assert state.users.look(ALICE).waiting == {7: waiting(7)}
+        assert changes_of(state, waiting(7, ending)).open_orders
+        assert state.users.look(ALICE).waiting == {}
+    refused = state_of()
+    assert not changes_of(refused, waiting(7, "badTriggerPxRejected")).open_orders
+    assert not refused.users.look(ALICE).waiting
+
+
+def test_children_are_the_parents_until_they_come_to_life() -> None:
+    state = ChainState()
+    rows: list[Row] = [
+        MarketRow(TOYOTA),
+        RestingRow(1, 7, ALICE, BID, 100 * PX, PX, 1, opened(7)),
+        TriggerRow(waiting(8), 7),
+        TriggerRow(waiting(9), 7),
+    ]
+    state.restore(5, 0, rows)
+    assert state.orders.children == {7: {8: waiting(8), 9: waiting(9)}}
+    assert list(state.orders.waiting_rows()) == rows[2:]
+    state.apply(block(6, BookRemoved(1, 7), status(7, "filled"), waiting(8), waiting(9)))
+    assert state.orders.children == {}
+    assert state.users.look(ALICE).waiting == {8: waiting(8), 9: waiting(9)}
+    assert list(state.orders.waiting_rows()) == [TriggerRow(waiting(8)), TriggerRow(waiting(9))]
+    state.orders.check_invariants()
+
+
+def test_children_that_wait_end_with_their_parent() -> None:
+    state = ChainState()
+    state.restore(5, 0, [MarketRow(TOYOTA), TriggerRow(waiting(8), 7)])
+    state.apply(block(6, status(7, "canceled")))
+    assert state.orders.children == {}
+    state.orders.check_invariants()
+
+
+def test_an_order_is_found_by_its_newest_status_and_by_its_owner_only() -> None:
+    state = state_of(status(7), status(7, "filled"))
+    found = state.orders.find(ALICE, 7)
+    assert found is not None
+    assert found.status == status(7, "filled")
+    assert state.orders.find(BOB, 7) is None
+    assert state.orders.find(ALICE, 8) is None
+    assert BOB not in state.users.by_address  # asking makes nobody known
+
+
+def test_of_orders_with_one_cloid_the_newest_live_one_is_found() -> None:
+    state = state_of(status(7, cloid=CLOID), bid(7, 100))
+
+    def oid_found() -> int:
+        found = state.orders.find_cloid(ALICE, CLOID)
+        assert found is not None
+        assert found.status is not None
+        assert (found.resting is not None) == (found.status.status == "open")
+        return found.status.oid
+
+    assert oid_found() == 7
+    state.apply(block(3, status(9, cloid=CLOID), bid(9, 99)))
+    assert oid_found() == 9
+    state.apply(block(4, BookRemoved(1, 9), status(9, "canceled", cloid=CLOID)))
+    assert oid_found() == 7
+    state.apply(block(5, BookRemoved(1, 7), status(7, "canceled", cloid=CLOID)))
+    assert oid_found() == 9
+    assert state.orders.find_cloid(BOB, CLOID) is None
+    assert state.orders.find_cloid(ALICE, b"\x08" * 16) is None
+
+
+def test_a_resting_order_is_found_after_its_statuses_are_forgotten() -> None:
+    state = state_of()
+    state.orders = Orders(state.users, per_user=2, overall=4)
+    state.apply(block(3, status(7, cloid=CLOID), bid(7, 100)))
+    state.apply(block(4, *(status(oid, "tickRejected") for oid in range(20, 30))))
+    state.orders.check_invariants()
+    found = state.orders.find_cloid(ALICE, CLOID)
+    assert found is not None
+    assert found == state.orders.find(ALICE, 7)
+    assert found.resting is not None
+    state.apply(block(5, BookRemoved(1, 7)))  # without a status, it is gone for good
+    assert state.orders.find_cloid(ALICE, CLOID) is None
+    assert state.users.look(ALICE).cloids == {}
+
+
+def test_an_order_without_a_status_rests_too() -> None:
+    state = state_of(BookAdded(1, 7, BOB, ASK, 100 * PX, PX))
+    found = state.orders.find(BOB, 7)
+    assert found is not None
+    assert (found.market, found.status) == (1, None)
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from([ALICE, BOB]),
+        st.integers(1, 9),
+        st.sampled_from(["open", "filled", "canceled", "triggered", "tickRejected"]),
+        st.booleans(),
+    ),
+    max_size=60,
+)
+
+
+@given(steps=steps)
+def test_the_indexes_hold_what_is_kept_or_live_and_nothing_else(
+    steps: list[tuple[bytes, int, str, bool]],
+) -> None:
+    users = Users()
+    orders = Orders(users, per_user=4, overall=6)
+    kept: list[OrderStatus] = []
+    for user, number, name, waits in steps:
+        oid = number if user == ALICE else 100 + number
+        cloid = None if number % 3 == 0 else bytes([number % 2]) * 16
+        trigger = Trigger(90 * PX, "Price below 90") if waits else None
+        one = status(oid, name, cloid=cloid, trigger=trigger, user=user)
+        orders.status(one, UserChanges(users.get(user)))
+        orders.check_invariants()
+        kept = [row.status for row in orders.rows()]
+        assert one in kept
+        assert len(kept) <= 6
+    for address in (ALICE, BOB):
+        for oid in (*range(1, 10), *range(101, 110)):
+            of_order = [one for one in kept if (one.user, one.oid) == (address, oid)]
+            live = (users.look(address).waiting or {}).get(oid)
+            found = orders.find(address, oid)
+            expected = of_order[-1] if of_order else live
+            assert (None if found is None else found.status) == expected
+
+
+def test_cancels_by_the_system_are_told_from_those_asked_for() -> None:
+    by_system = ("marginCanceled", "liquidatedCanceled", "reduceOnlyCanceled", "scheduledCancel")
+    assert all(map(is_by_system, (*by_system, "siblingFilledCanceled", "internalCancel")))
+    assert not any(map(is_by_system, ("canceled", "open", "filled", "iocCancelRejected")))
