@@ -18,9 +18,9 @@ HALF_LINE_QUIET_S = 5.0  # an hour's file is given up after that; buffered write
 # State
 RECENT_TRADES = 200  # per market, for recentTrades
 STATUSES_PER_USER = 2_000  # order statuses kept; as many as Hyperliquid's historicalOrders gives
-STATUSES_KEPT = 500_000  # of all users; about 550 bytes each
+STATUSES_KEPT = 500_000  # of all users; about 800 bytes each
 FILLS_PER_USER = 10_000  # Hyperliquid's own
-FILLS_KEPT = 500_000  # of all users, each side of a trade; about 450 bytes each
+FILLS_KEPT = 500_000  # of all users, each side of a trade; about 600 bytes each
 FUNDINGS_PER_USER = 5_000  # payments: 200 days of one market, by the hour
 FUNDINGS_KEPT = 500_000  # of all users; about 200 bytes each
 LEDGER_PER_USER = 2_000  # entries

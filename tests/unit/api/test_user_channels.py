@@ -171,7 +171,7 @@ def test_user_fills() -> None:
     assert (snapshot["data"]["user"], snapshot["data"]["isSnapshot"]) == (A, True)
     assert [one["tid"] for one in snapshot["data"]["fills"]] == [1, 2]
     why = Liquidation(BOB, 99 * PX, "market")
-    leg = {"cloid": b"\x07" * 16, "liquidation": why, "start_position": -PX}
+    leg: dict[str, Any] = {"cloid": b"\x07" * 16, "liquidation": why, "start_position": -PX}
     (message,) = feed.push(bought(3, 101, 2, taker=ASK, **leg))
     assert message == {
         "channel": "userFills",

@@ -10,7 +10,14 @@ from sidecar.api.info import answer_info
 from sidecar.errors import NotInSource, RequestInvalid
 from sidecar.limits import FILLS_ANSWERED, ORDERS_ANSWERED, RANGE_ANSWERED
 from sidecar.node.snapshot import MarketRow, RestingRow, TriggerRow
-from sidecar.node.transitions import BID, BookAdded, BookChanged, LedgerChanged, Trigger
+from sidecar.node.transitions import (
+    BID,
+    BookAdded,
+    BookChanged,
+    LedgerChanged,
+    Transition,
+    Trigger,
+)
 from sidecar.state.chain import ChainState
 from test_channels import Feed
 from test_info import ask_info
@@ -130,8 +137,10 @@ def feed_of(per_block: int, blocks: int) -> Feed:
     """Trades of one crossing order a block, payments and deposits, from time 3 ms on."""
     feed = Feed()
     for number in range(blocks):
-        trades = [bought(100 * number + n, 100, 1, oid=number) for n in range(per_block)]
-        money = [paid(PX), LedgerChanged(ALICE, "deposit", PX)]
+        trades: list[Transition] = [
+            bought(100 * number + n, 100, 1, oid=number) for n in range(per_block)
+        ]
+        money: list[Transition] = [paid(PX), LedgerChanged(ALICE, "deposit", PX)]
         feed.state.apply(block(feed.state.height + 1, *trades, *money))
     return feed
 

@@ -157,4 +157,5 @@ def test_every_is_kept_whole_and_in_order_and_latest_ends_with_the_newest(
 def test_deliveries_are_declared() -> None:
     declared = {name: channel.delivery for name, channel in CHANNELS.items()}
     every = {name for name, delivery in declared.items() if delivery is Delivery.EVERY}
-    assert every == {"trades", "l4Book"}
+    users = {"orderUpdates", "userEvents", "userFills", "userFundings"}
+    assert every == {"trades", "l4Book", "userNonFundingLedgerUpdates"} | users
