@@ -59,7 +59,10 @@ class Orders:
         """A step in an order's life. O(1)."""
         user = changes.user
         changes.statuses.append(status)
-        self._keep(user, status)
+        self._newest[status.oid] = status  # as in `restore`
+        if status.cloid is not None:
+            _name(user, status.cloid, status.oid)
+        self._kept.add(user, status)
         if status.trigger is not None or user.waiting:
             self._follow_waiting(status, changes)
         if self.children:
@@ -122,7 +125,12 @@ class Orders:
 
     def restore(self, row: StatusRow) -> None:
         """A row of `rows`. O(1)."""
-        self._keep(self._users.get(row.status.user), row.status)
+        status = row.status
+        user = self._users.get(status.user)
+        self._newest[status.oid] = status
+        if status.cloid is not None:
+            _name(user, status.cloid, status.oid)
+        self._kept.add(user, status)
 
     def restore_resting(self, market: int, order: Order) -> None:
         """A resting order of a snapshot. O(1)."""
@@ -163,12 +171,6 @@ class Orders:
                     assert found.status is not None
                     assert found.status.cloid == cloid
         assert set(self._parents.values()) == set(self.children)
-
-    def _keep(self, user: User, status: OrderStatus) -> None:
-        self._newest[status.oid] = status
-        if status.cloid is not None:
-            _name(user, status.cloid, status.oid)
-        self._kept.add(user, status)
 
     def _forget(self, user: User, status: OrderStatus) -> None:
         """A status is kept no more."""

@@ -50,9 +50,10 @@ class Recent(Generic[T]):
         if len(kept) > self._per_user:
             self._evict(user, kept)
             return
-        self._owners.append(user)
-        if len(self._owners) > self._overall:
-            oldest = self._owners.popleft()
+        owners = self._owners
+        owners.append(user)
+        if len(owners) > self._overall:
+            oldest = owners.popleft()
             self._evict(oldest, getattr(oldest, self._slot))
 
     def entries(self) -> Iterator[tuple[User, T]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hyperliquid.info import Info
+from hyperliquid.utils.types import Cloid
 
 from processes import Serve, Server, Start
 
@@ -16,7 +17,7 @@ SYMBOLS = {"TOYOTA", "SONY", "MUFG", "NTT", "NINTENDO"}
 
 @pytest.fixture
 def server(tmp_path: Path, start: Start, serve: Serve) -> Server:
-    start("devnet", "--path", str(tmp_path / "ipc"), "--block-ms", "20")
+    start("devnet", "--path", str(tmp_path / "ipc"), "--block-ms", "20", "--funding-ms", "1000")
     server = serve("--source-path", str(tmp_path / "ipc"))
     deadline = time.monotonic() + 20
     while set(server.info(type="allMids")) != SYMBOLS:  # the chain's first blocks fill its books
@@ -68,3 +69,83 @@ def test_sdk_gets_callbacks(info: Info) -> None:
     for kind, messages in received.items():  # and they go on
         later = messages.get(timeout=20)
         assert later["height"] > first[kind]["height"]
+
+
+def busy_user(info: Info) -> str:
+    """Somebody who trades: a side of a recent trade."""
+    trades: queue.Queue[Any] = queue.Queue()
+    subscription = {"type": "trades", "coin": "TOYOTA"}
+    number = info.subscribe(subscription, trades.put)
+    user: str = trades.get(timeout=20)["data"][0]["users"][0]
+    info.unsubscribe(subscription, number)
+    return user
+
+
+def test_sdk_asks_for_orders(info: Info) -> None:
+    user = maker(info)
+    orders = info.open_orders(user)
+    assert {order["coin"] for order in orders} <= SYMBOLS
+    frontend = info.frontend_open_orders(user)
+    assert all(float(order["sz"]) <= float(order["origSz"]) for order in frontend)
+    assert all(order["children"] == [] and not order["isTrigger"] for order in frontend)
+    past = info.historical_orders(user)
+    assert 0 < len(past) <= 2000
+    named = next(one["order"] for one in past if one["order"]["cloid"])
+    for oid in (named["oid"], orders[0]["oid"]):
+        found = info.query_order_by_oid(user, oid)
+        assert (found["status"], found["order"]["order"]["oid"]) == ("order", oid)
+    by_cloid = info.query_order_by_cloid(user, Cloid.from_str(named["cloid"]))
+    assert by_cloid["order"]["order"]["cloid"] == named["cloid"]
+    assert info.query_order_by_oid(user, 10**12) == {"status": "unknownOid"}
+
+
+def maker(info: Info) -> str:
+    """Somebody whose orders rest, with ids of its own: the user of a book's first orders."""
+    for _ in range(50):
+        user = busy_user(info)
+        past = info.historical_orders(user)
+        if info.open_orders(user) and any(one["order"]["cloid"] for one in past):
+            return user
+    raise AssertionError("nobody has resting orders")
+
+
+def test_sdk_asks_for_the_past(info: Info) -> None:
+    user = busy_user(info)
+    fills = info.user_fills(user)
+    assert 0 < len(fills) <= 2000
+    assert fills[0]["time"] >= fills[-1]["time"]
+    by_time = info.user_fills_by_time(user, fills[-1]["time"], fills[0]["time"])
+    assert {one["tid"] for one in by_time} >= {one["tid"] for one in fills}
+    assert by_time[0]["time"] <= by_time[-1]["time"]
+    combined = info.user_fills_by_time(user, fills[-1]["time"], fills[0]["time"], True)
+    assert 0 < len(combined) <= len(by_time)
+    (deposit, *_) = info.user_non_funding_ledger_updates(user, 0)
+    assert deposit["delta"]["type"] == "deposit"
+    deadline = time.monotonic() + 20
+    while not (payments := info.user_funding_history(user, 0)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert payments[0]["delta"]["coin"] in SYMBOLS
+
+
+def test_sdk_follows_a_user(info: Info) -> None:
+    user = maker(info)
+    received: dict[str, queue.Queue[Any]] = {}
+    for kind in (
+        "orderUpdates",
+        "userEvents",
+        "userFills",
+        "userFundings",
+        "userNonFundingLedgerUpdates",
+    ):
+        received[kind] = queue.Queue()
+        info.subscribe({"type": kind, "user": user}, received[kind].put)
+    first = {kind: messages.get(timeout=30) for kind, messages in received.items()}
+    assert first["userEvents"]["channel"] == "user"
+    assert {"order", "status", "statusTimestamp"} == set(first["orderUpdates"]["data"][0])
+    for kind in ("userFills", "userFundings", "userNonFundingLedgerUpdates"):
+        assert (first[kind]["data"]["user"], first[kind]["data"]["isSnapshot"]) == (user, True)
+    for kind in ("orderUpdates", "userFills", "userFundings"):  # and they go on, unbroken
+        later = received[kind].get(timeout=30)
+        newest = first[kind]["prev"] if kind != "orderUpdates" else first[kind]["height"]
+        assert later["prev"] == newest

@@ -157,4 +157,8 @@ def test_every_is_kept_whole_and_in_order_and_latest_ends_with_the_newest(
 def test_deliveries_are_declared() -> None:
     declared = {name: channel.delivery for name, channel in CHANNELS.items()}
     every = {name for name, delivery in declared.items() if delivery is Delivery.EVERY}
-    assert every == {"status", "trades", "l4Book"}
+    users = {"orderUpdates", "userEvents", "userFills", "userFundings"}
+    others = {"status", "trades", "candle", "bookDelta", "l4Book", "userNonFundingLedgerUpdates"}
+    assert every == others | users
+    resumable = {name for name, channel in CHANNELS.items() if channel.needs is not None}
+    assert resumable == every - {"status"}
