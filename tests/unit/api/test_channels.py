@@ -280,7 +280,7 @@ def test_prev_is_null_where_the_source_could_not_tell() -> None:
     [
         (
             {},
-            "unknown subscription type None; there are status, trades, l4Book, l2Book, bbo",
+            "unknown subscription type None; there are status, trades, candle, bookDelta, l4Book",
         ),
         ({"type": ["l2Book"]}, "unknown subscription type ['l2Book']"),
         ({"type": "allMids", "dex": "xyz"}, "unknown dex 'xyz'"),

@@ -20,10 +20,25 @@ def ask_info(state: ChainState, **request: Any) -> Any:
 def test_meta_lists_markets_in_asset_order() -> None:
     assert ask_info(state_of(), type="meta", dex="") == {
         "universe": [
-            {"name": "TOYOTA", "szDecimals": 2, "maxLeverage": 10},
-            {"name": "SONY", "szDecimals": 3, "maxLeverage": 20, "onlyIsolated": True},
+            {"name": "TOYOTA", "szDecimals": 2, "maxLeverage": 10, "marginTableId": 10},
+            {
+                "name": "SONY",
+                "szDecimals": 3,
+                "maxLeverage": 20,
+                "marginTableId": 20,
+                "onlyIsolated": True,
+            },
         ],
-        "marginTables": [],
+        "marginTables": [
+            [
+                leverage,
+                {
+                    "description": "",
+                    "marginTiers": [{"lowerBound": "0.0", "maxLeverage": leverage}],
+                },
+            ]
+            for leverage in (10, 20)
+        ],
     }
 
 
@@ -72,7 +87,7 @@ def test_recent_trades_are_newest_first() -> None:
     ("request_", "message"),
     [
         ([], "an info request is an object"),
-        ({}, "unknown info type None; there are meta, spotMeta, perpDexs, allMids, l2Book"),
+        ({}, "unknown info type None; there are meta, spotMeta, metaAndAssetCtxs"),
         ({"type": "metaa"}, "unknown info type 'metaa'"),
         ({"type": "l2Book"}, "l2Book: Object missing required field `coin`"),
         ({"type": "l2Book", "coin": "X"}, "unknown coin 'X': this chain has SONY, TOYOTA"),

@@ -19,9 +19,16 @@ from sidecar.state import checkpoint
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import Changes
 from sidecar.state.checkpoint import ROW_TYPES, checkpoint_rows, component, restore_rows
+from sidecar.state.users import User, Users
 
 BLOCKS = 25
-TRANSIENT = {"_appliers", "_changes", "_placed"}  # of the block that is being applied
+TRANSIENT = {
+    "_appliers",
+    "_changes",
+    "_placed",
+    "_restored",
+    "_restorers",
+}  # of the block that is being applied
 ELSEWHERE = {"_users", "_markets"}  # what parts of the state share, and the state itself holds
 ROWS: Any = list[reduce(or_, ROW_TYPES)]  # type: ignore[misc]
 
@@ -40,7 +47,13 @@ def picture(value: Any, within: tuple[int, ...] = ()) -> Any:
         return value
     if id(value) in within:
         return "(cycle)"
+    if isinstance(value, User) and within:
+        return value.address  # all of it is in `Users`
     within = (*within, id(value))
+    if isinstance(value, Users):
+        users = value.by_address.items()
+        fields = {address: _fields(user, within) for address, user in users}
+        return (fields, value.unknown_past, value.refusals_encoded, value.money_told)
     if isinstance(value, dict):
         return {key: picture(one, within) for key, one in value.items()}
     if isinstance(value, list | tuple | deque):
@@ -48,16 +61,19 @@ def picture(value: Any, within: tuple[int, ...] = ()) -> Any:
         return (bound, [picture(one, within) for one in value])
     if isinstance(value, set | frozenset):
         return value
+    return (type(value).__name__, _fields(value, within))
+
+
+def _fields(value: Any, within: tuple[int, ...]) -> dict[str, Any]:
     if isinstance(value, msgspec.Struct):
         names: Any = value.__struct_fields__
     else:
         names = getattr(value, "__slots__", None) or vars(value)
-    fields = {
+    return {
         name: picture(getattr(value, name), within)
         for name in names
         if name not in TRANSIENT | ELSEWHERE and not callable(getattr(value, name))
     }
-    return (type(value).__name__, fields)
 
 
 def links(changes: Changes) -> Any:
