@@ -11,10 +11,10 @@ from pathlib import Path
 import anyio
 
 from sidecar.config import SourceSettings
-from sidecar.errors import ConfigInvalid, SnapshotInvalid, SourceMissing
+from sidecar.errors import SnapshotInvalid, SourceMissing
 from sidecar.limits import SOURCE_RETRY_S
 from sidecar.node.follow import Reader
-from sidecar.node.hyperliquid import STREAMS, HyperliquidReader, HyperliquidSnapshot
+from sidecar.node.hyperliquid import STREAMS, HyperliquidReader, open_first_snapshot
 from sidecar.node.ipc import ChainInfo, IpcDirectory
 from sidecar.node.log import LogReader
 from sidecar.node.snapshot import Row, SnapshotReader, list_snapshots
@@ -72,12 +72,7 @@ def _open_native(ipc: IpcDirectory, info: ChainInfo) -> Start:
 
 
 async def _open_hyperliquid(settings: SourceSettings) -> Start:
-    if settings.snapshot is None:
-        raise ConfigInvalid(
-            "source.snapshot: a Hyperliquid node's files hold changes only; name an L4 snapshot "
-            "file (fileSnapshot of the node's info server, or compute-l4-snapshots)"
-        )
-    snapshot = HyperliquidSnapshot(Path(settings.snapshot), settings.snapshot_height)
+    snapshot = await open_first_snapshot(settings)
     data = Path(settings.path)
     reader = HyperliquidReader(data, after=snapshot.height, markets=snapshot.markets)
     if missing := [name for name in STREAMS if not (data / name).is_dir()]:
