@@ -34,6 +34,7 @@ VERIFY_INTERVAL_S = 600.0  # full snapshots every 10 s slow a node by over a sec
 VERIFY_SLICE_ORDERS = 256  # compared at a time: a quarter of a millisecond
 VERIFY_WAIT_S = 60.0  # for the node's files to reach the snapshot's height, and each further one
 VERIFY_POLL_S = 0.02
+VERIFY_CATCH_UP_BLOCKS_MAX = 2_000  # while one coin catches up: two minutes of mainnet
 VERIFY_STEPS_MAX = 1_000_000  # book steps kept for coins whose turn is to come: 200 MB
 
 # State
