@@ -17,6 +17,7 @@ from sidecar.errors import ConfigInvalid
 
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+SecondsOrNever = Annotated[float, Meta(ge=0)]
 
 
 class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,6 +45,27 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     behind_after_s: Annotated[
         Seconds, Meta(description="age of the newest block beyond which the feed is behind")
     ] = limits.BEHIND_AFTER_S
+    info_url: Annotated[
+        str | None,
+        Meta(
+            description="hyperliquid only: the node's own info server, to have it write snapshots "
+            "and to answer what its files do not hold: http://127.0.0.1:3001/info"
+        ),
+    ] = None
+    snapshot_directory: Annotated[
+        str | None,
+        Meta(
+            description="hyperliquid only: where the node is asked to write snapshots, of this "
+            "sidecar alone; by itself a directory for temporary files"
+        ),
+    ] = None
+    verify_interval_s: Annotated[
+        SecondsOrNever,
+        Meta(
+            description="hyperliquid with info_url: time between comparisons of all books with a "
+            "snapshot of the node; 0 is never"
+        ),
+    ] = limits.VERIFY_INTERVAL_S
     busy_poll: Annotated[
         bool,
         Meta(description="never sleep while waiting for the node: lower latency, a whole core"),

@@ -8,7 +8,9 @@
     │   ├── LogGap           a height is missing
     │   ├── LogUnwritable    the log can't be written (disk full, permission)
     │   ├── SnapshotInvalid  a snapshot that is torn, corrupt or of another chain
-    │   └── SourceMissing    a directory or file that has to be there is not
+    │   ├── SourceMissing    a directory or file that has to be there is not
+    │   ├── NodeUnreachable  the node's info server gives no answer that can be used
+    │   └── NodeRefused      the node's info server says no; carries its status
     ├── StateMismatch        a transition that the state it meets makes impossible
     └── PeerError            a client's fault: no traceback, it carries the answer
         ├── HttpRefused      an HTTP status and a message
@@ -79,6 +81,22 @@ class SnapshotInvalid(NodeError):
 
 class SourceMissing(NodeError):
     """A directory or file that has to be there is not."""
+
+
+class NodeUnreachable(NodeError):
+    """The node's info server gives no answer, or none that can be used. It may later on."""
+
+    def __init__(self, what: str, *, timeout: bool = False) -> None:
+        super().__init__(what)
+        self.timeout = timeout  # it had its time
+
+
+class NodeRefused(NodeError):
+    """The node's info server answers with an error, of HTTP status `status`."""
+
+    def __init__(self, what: str, *, status: int) -> None:
+        super().__init__(what)
+        self.status = status
 
 
 class StateMismatch(SidecarError):

@@ -22,6 +22,28 @@ LINE_BYTES_MAX = 64 << 20  # a line; misc events reach 20 MB at the top of the h
 READ_BYTES = 1 << 20  # one read of a growing file
 HALF_LINE_QUIET_S = 5.0  # an hour's file is given up after that; buffered writes lag by up to 2.9 s
 
+# Hyperliquid's info server
+SNAPSHOT_TIMEOUT_S = 180.0  # to write an L4 snapshot: mainnet's are 160 MB and take seconds
+SNAPSHOT_LOOK_S = 0.2  # how often a file that is being written is looked at
+SNAPSHOT_QUIET_S = 2.0  # a file that did not grow for so long after the answer is all there is
+SNAPSHOT_PROGRESS_S = 5.0  # between log lines while one is waited for
+SNAPSHOT_REFUSALS_MAX = 5  # in a row at the start; a node that has just started may need a moment
+SNAPSHOT_RETRY_S = 1.0  # after a refusal; doubled each time
+L4_SNAPSHOTS_KEPT = 2  # files of ours
+L4_INDEX_BYTES = 4 << 20  # of a snapshot, searched for coins at a time: 2 ms
+INFO_FORWARD_TIMEOUT_S = 5.0  # what a client waits for the node's answer
+INFO_FORWARDS_MAX = 64  # at a time; the node has better things to do
+INFO_FORWARDS_PER_CONNECTION = 8  # of one WebSocket connection
+INFO_ANSWER_BYTES_MAX = 4 << 20  # as much as may wait for a client; spotMeta is under 1 MB
+
+# Comparing with the node's snapshots
+VERIFY_INTERVAL_S = 600.0  # full snapshots every 10 s slow a node by over a second
+VERIFY_SLICE_ORDERS = 256  # compared at a time: a quarter of a millisecond
+VERIFY_WAIT_S = 60.0  # for the node's files to reach the snapshot's height, and each further one
+VERIFY_POLL_S = 0.02
+VERIFY_CATCH_UP_BLOCKS_MAX = 2_000  # while one coin catches up: two minutes of mainnet
+VERIFY_STEPS_MAX = 1_000_000  # book steps kept for coins whose turn is to come: 200 MB
+
 # State
 RECENT_TRADES = 200  # per market, for recentTrades
 CANDLES_KEPT = 5_000  # per market and interval; Hyperliquid's own

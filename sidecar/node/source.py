@@ -10,9 +10,14 @@ from typing import Any
 import anyio
 
 from sidecar.config import SourceSettings
-from sidecar.errors import ConfigInvalid, SourceMissing
+from sidecar.errors import SourceMissing
 from sidecar.limits import SOURCE_RETRY_S
-from sidecar.node.hyperliquid import STREAMS, HyperliquidReader, HyperliquidSnapshot
+from sidecar.node.hyperliquid import (
+    STREAMS,
+    HyperliquidReader,
+    HyperliquidSnapshot,
+    open_first_snapshot,
+)
 from sidecar.node.ipc import ChainInfo, IpcDirectory
 from sidecar.node.native import NativeOrigin
 from sidecar.node.row_files import RowDirectory
@@ -27,7 +32,7 @@ async def open_source(settings: SourceSettings, own: RowDirectory[Any] | None = 
     own checkpoints are. Raises `NodeError`, `ConfigInvalid`.
     """
     if settings.kind == "hyperliquid":
-        return _open_hyperliquid(settings)
+        return await _open_hyperliquid(settings)
     ipc = IpcDirectory(Path(settings.path))
     return NativeOrigin(ipc, await _wait(ipc.read_chain), own)
 
@@ -44,13 +49,8 @@ async def _wait(read: Callable[[], ChainInfo]) -> ChainInfo:
             await anyio.sleep(SOURCE_RETRY_S)
 
 
-def _open_hyperliquid(settings: SourceSettings) -> Origin:
-    if settings.snapshot is None:
-        raise ConfigInvalid(
-            "source.snapshot: a Hyperliquid node's files hold changes only; name an L4 snapshot "
-            "file (fileSnapshot of the node's info server, or compute-l4-snapshots)"
-        )
-    snapshot = HyperliquidSnapshot(Path(settings.snapshot), settings.snapshot_height)
+async def _open_hyperliquid(settings: SourceSettings) -> Origin:
+    snapshot = await open_first_snapshot(settings)
     data = Path(settings.path)
     origin = HyperliquidOrigin(data, snapshot)
     if missing := [name for name in STREAMS if not (data / name).is_dir()]:

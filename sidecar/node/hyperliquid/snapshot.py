@@ -4,125 +4,159 @@
     [[coin, [bids, asks]], ...]                compute-l4-snapshots, or without it
     an order: [user, order], or order alone where users were not included
 
-The order within an array is the order of the queue. Waiting trigger orders, at the end of a side
-where they were included, are on no book.
+The order within an array is the order of the queue. Trigger orders that wait for the mark price, at
+the end of a side, are on no book; nor are the `children` of an order, which wait for its fill.
 """
 
-import gzip
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
+from anyio.lowlevel import checkpoint
 
-from sidecar.errors import NumberInvalid, SnapshotInvalid, SourceMissing
+from sidecar.errors import NumberInvalid
 from sidecar.node.hyperliquid.orders import WireOrder, describe
+from sidecar.node.hyperliquid.snapshot_index import Coin, SnapshotIndex, SnapshotText
 from sidecar.node.hyperliquid.texts import ADDRESS_BYTES, NS_PER_MS, parse_address, parse_side
-from sidecar.node.snapshot import MarketRow, RestingRow, Row
+from sidecar.node.snapshot import MarketRow, RestingRow, Row, TriggerRow
 from sidecar.node.transitions import ASK, BID, MarketListed
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _NO_USER = bytes(ADDRESS_BYTES)
-_UserOrder = tuple[str, WireOrder] | WireOrder
 _INVALID = (msgspec.DecodeError, NumberInvalid, ValueError, RecursionError)
 
-_decode_outer = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_height = msgspec.json.Decoder(int).decode
-_decode_coins = msgspec.json.Decoder(list[tuple[str, msgspec.Raw]]).decode
-_decode_book = msgspec.json.Decoder(tuple[list[_UserOrder], list[_UserOrder]]).decode
+
+class WireSnapshotOrder(WireOrder, gc=False, frozen=True, rename="camel"):
+    """An order of a snapshot, with those that its fill brings to life."""
+
+    children: tuple["WireSnapshotOrder", ...] = ()
 
 
-class _Coin(NamedTuple):
-    symbol: str
-    market: int
-    book: msgspec.Raw
+_UserOrder = tuple[str, WireSnapshotOrder] | WireSnapshotOrder
+_Side = list[msgspec.Raw]
+
+_decode_coin = msgspec.json.Decoder(tuple[str, tuple[_Side, _Side]]).decode
+_decode_order = msgspec.json.Decoder(_UserOrder).decode
+_oldest_first = attrgetter("status.placed_ns", "status.oid")
 
 
 class HyperliquidSnapshot:
-    """A snapshot file, plain or gzipped: `height` and `markets` at once, `rows()` as a stream.
+    """A snapshot file, plain or gzipped: `height` and `markets` at once, rows as streams, a coin
+    at a time.
 
-    In memory is the text of the file, and the decoded orders of one coin at a time.
+    In memory is the text of one coin, and the order that is decoded; of a gzipped file all of it.
     """
 
-    def __init__(self, path: Path, height: int | None = None) -> None:
-        """`height` is for files that don't hold theirs. Raises `SnapshotInvalid`,
-        `SourceMissing`.
+    def __init__(
+        self,
+        path: Path,
+        height: int | None = None,
+        markets: Mapping[str, int] | None = None,
+        *,
+        index: bool = True,
+    ) -> None:
+        """`height` is for files that don't hold theirs. `markets`: the ids that symbols have
+        already; new symbols are numbered behind them, in the order of the file. Whoever passes
+        `index=False` goes through `index()`. Raises `SnapshotInvalid`, `SourceMissing`.
         """
         self.path = path
-        self.trigger_orders_skipped = 0  # so far
-        try:
-            found, coins = _split(_read(path))
-        except _INVALID as error:
-            raise self._invalid(f"is not an L4 snapshot: {error}") from error
-        self.height = self._choose_height(found, height)
-        self.markets = {symbol: market for market, (symbol, _) in enumerate(coins)}
-        if len(self.markets) < len(coins):
-            raise self._invalid("has a coin twice")
-        self._coins = [_Coin(symbol, self.markets[symbol], book) for symbol, book in coins]
+        self.markets = dict(markets or {})
+        self._text = SnapshotText(path)
+        self._index = SnapshotIndex(self._text)
+        self._coins: dict[str, Coin] = {}
+        self.height = self._choose_height(self._index.height, height)
+        if index:
+            for _ in self.index():
+                pass
+
+    @classmethod
+    async def open(
+        cls, path: Path, markets: Mapping[str, int] | None = None
+    ) -> "HyperliquidSnapshot":
+        """As the constructor, in slices of 2 ms: for a process that serves meanwhile."""
+        snapshot = cls(path, markets=markets, index=False)
+        for _ in snapshot.index():
+            await checkpoint()
+        return snapshot
+
+    def index(self) -> Iterator[None]:
+        """Finds the coins; yields now and then. Raises `SnapshotInvalid`."""
+        next_market = max(self.markets.values(), default=-1) + 1
+        for coin in self._index.coins():
+            if coin is None:
+                yield
+                continue
+            if coin.symbol in self._coins:
+                raise self._text.invalid(f"has a coin twice: {coin.symbol}")
+            self._coins[coin.symbol] = coin
+            if coin.symbol not in self.markets:
+                self.markets[coin.symbol] = next_market
+                next_market += 1
+
+    @property
+    def symbols(self) -> list[str]:
+        """The coins that it holds, in its order."""
+        return list(self._coins)
 
     def rows(self) -> Iterator[Row]:
-        """Each market and its resting orders in queue order, bids first. Raises
-        `SnapshotInvalid`.
+        """Each market and its resting orders in queue order, bids first; behind all markets the
+        waiting orders, oldest first. Raises `SnapshotInvalid`. O(orders).
         """
-        for coin in self._coins:
-            yield MarketRow(MarketListed(coin.market, coin.symbol))
-            try:
-                sides = _decode_book(coin.book)
-                for side, orders in zip((BID, ASK), sides, strict=True):
-                    yield from self._side(coin.market, side, orders)
-            except _INVALID as error:
-                raise self._invalid(f"has a broken book of {coin.symbol}: {error}") from error
+        waiting: list[TriggerRow] = []
+        for symbol in self._coins:
+            yield MarketRow(MarketListed(self.markets[symbol], symbol))
+            for row in self.orders(symbol):
+                if isinstance(row, TriggerRow):
+                    waiting.append(row)
+                else:
+                    yield row
+        waiting.sort(key=_oldest_first)
+        yield from waiting
 
-    def _side(self, market: int, side: int, orders: list[_UserOrder]) -> Iterator[RestingRow]:
-        for one in orders:
-            user, order = one if isinstance(one, tuple) else (one.user, one)
-            if order.is_trigger:
-                self.trigger_orders_skipped += 1
-            else:
-                yield _resting(market, side, user, order)
+    def orders(self, symbol: str) -> Iterator[RestingRow | TriggerRow]:
+        """The orders of one coin, none where the snapshot does not hold it: bids, then asks, in
+        queue order, each followed by its children; waiting ones among them. Raises
+        `SnapshotInvalid`. O(orders of the coin).
+        """
+        coin = self._coins.get(symbol)
+        if coin is None:
+            return
+        market = self.markets[symbol]
+        try:
+            _, sides = _decode_coin(self._text.read(coin.offset, coin.size))
+            for side, encoded in zip((BID, ASK), sides, strict=True):
+                for one in encoded:
+                    yield from _order_rows(_decode_order(one), market, side)
+        except _INVALID as error:
+            raise self._text.invalid(f"has a broken book of {symbol}: {error}") from error
 
     def _choose_height(self, found: int | None, given: int | None) -> int:
-        if found is None and given is None:
-            raise self._invalid(
+        if found is not None and given is not None and found != given:
+            raise self._text.invalid(f"is of height {found}, not {given}")
+        height = given if found is None else found
+        if height is None:
+            raise self._text.invalid(
                 "does not hold its height; take one with includeHeightInOutput, or name the height"
             )
-        if found is not None and given is not None and found != given:
-            raise self._invalid(f"is of height {found}, not {given}")
-        height = given if found is None else found
-        assert height is not None
         return height
 
-    def _invalid(self, what: str) -> SnapshotInvalid:
-        return SnapshotInvalid(f"the snapshot {what}", path=self.path)
 
-
-def _resting(market: int, side: int, user: str | None, order: WireOrder) -> RestingRow:
+def _order_rows(one: _UserOrder, market: int, side: int) -> Iterator[RestingRow | TriggerRow]:
+    user, order = one if isinstance(one, tuple) else (one.user, one)
+    address = _NO_USER if user is None else parse_address(user)
     if parse_side(order.side) != side:
         raise ValueError(f"order {order.oid} of side {order.side} is among those of the other one")
-    address = _NO_USER if user is None else parse_address(user)
-    added_ns = order.timestamp * NS_PER_MS
-    status = describe(order, market, address, "open", added_ns)
-    px, sz = status.limit_px, status.sz
-    return RestingRow(market, order.oid, address, side, px, sz, added_ns, status)
+    if order.is_trigger:
+        yield _waiting(order, market, address, 0)
+    else:
+        added_ns = order.timestamp * NS_PER_MS
+        status = describe(order, market, address, "open", added_ns)
+        px, sz = status.limit_px, status.sz
+        yield RestingRow(market, order.oid, address, side, px, sz, added_ns, status)
+    for child in order.children:
+        yield _waiting(child, market, address, order.oid)
 
 
-def _split(text: bytes) -> tuple[int | None, list[tuple[str, msgspec.Raw]]]:
-    outer = _decode_outer(text)
-    if len(outer) == 2 and bytes(memoryview(outer[0])[:1]) != b"[":
-        return _decode_height(outer[0]), _decode_coins(outer[1])
-    return None, _decode_coins(text)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        what = f"can't read the snapshot: {error.strerror}"
-        raise SourceMissing(what, path=path) from error
-    if not text.startswith(_GZIP_MAGIC):
-        return text
-    try:
-        return gzip.decompress(text)
-    except (OSError, EOFError, zlib.error) as error:
-        raise SnapshotInvalid(f"the snapshot can't be decompressed: {error}", path=path) from error
+def _waiting(order: WireOrder, market: int, user: bytes, parent: int) -> TriggerRow:
+    status = describe(order, market, user, "open", order.timestamp * NS_PER_MS)
+    return TriggerRow(status, parent)

@@ -8,7 +8,7 @@ import pytest
 
 from hyperliquid_node import drain
 from sidecar.node.hyperliquid import HyperliquidReader, HyperliquidSnapshot
-from sidecar.node.snapshot import RestingRow
+from sidecar.node.snapshot import RestingRow, TriggerRow
 from sidecar.node.transitions import (
     ASK,
     BID,
@@ -27,8 +27,14 @@ def orders(captured: Path) -> list[RestingRow]:
     snapshot = HyperliquidSnapshot(captured / "snapshot_985148181.json.gz")
     assert (snapshot.height, snapshot.markets) == (985148181, {"BTC": 0})
     _, *rows = snapshot.rows()
-    assert snapshot.trigger_orders_skipped == 0
-    return [row for row in rows if isinstance(row, RestingRow)]
+    resting = [row for row in rows if isinstance(row, RestingRow)]
+    others = [row for row in rows if not isinstance(row, RestingRow)]
+    # No waiting orders were asked for; those within resting ones wait for their fill.
+    assert {type(row) for row in others} <= {TriggerRow}
+    assert {row.parent for row in others if isinstance(row, TriggerRow)} <= {
+        row.oid for row in resting
+    }
+    return resting
 
 
 @pytest.fixture(scope="module")

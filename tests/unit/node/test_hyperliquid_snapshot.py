@@ -1,6 +1,7 @@
 """L4 snapshots: every shape that nodes write, and what is wrong with one that can't be used."""
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import pytest
 
 from hyperliquid_node import OTHER, USER, encode, order, without
 from sidecar.errors import SnapshotInvalid, SourceMissing
-from sidecar.node.hyperliquid import HyperliquidSnapshot
-from sidecar.node.snapshot import MarketRow, RestingRow, Row
+from sidecar.node.hyperliquid import HyperliquidSnapshot, snapshot_index
+from sidecar.node.snapshot import MarketRow, RestingRow, Row, TriggerRow
 from sidecar.node.transitions import ASK, BID, MarketListed, OrderStatus, Trigger
 
 ADDRESS = bytes.fromhex(USER[2:])
@@ -122,12 +123,96 @@ def test_empty_books_are_markets_without_orders(tmp_path: Path) -> None:
     assert list(snapshot.rows()) == [MarketRow(MarketListed(0, "@1"))]
 
 
-def test_waiting_trigger_orders_are_skipped_and_counted(tmp_path: Path) -> None:
-    waiting = order(8, isTrigger=True, triggerPx="9.0", triggerCondition="Price above 9", tif=None)
-    books = [["BTC", [[[USER, order(5)], [USER, waiting]], [[USER, waiting | {"side": "A"}]]]]]
-    snapshot = HyperliquidSnapshot(write(tmp_path, [1, books]))
-    assert [row.oid for row in resting(list(snapshot.rows()))] == [5]
-    assert snapshot.trigger_orders_skipped == 2
+WAITING = order(8, isTrigger=True, triggerPx="9.0", triggerCondition="Price above 9", tif=None)
+CHILD = order(6, isTrigger=True, triggerPx="7.0", triggerCondition="Price below 7", side="A")
+
+
+def waiting(rows: list[Row]) -> list[tuple[int, int]]:
+    """The oids of the waiting orders and of their parents."""
+    return [(row.status.oid, row.parent) for row in rows if isinstance(row, TriggerRow)]
+
+
+def test_waiting_trigger_orders_come_behind_all_markets_oldest_first(tmp_path: Path) -> None:
+    asks = [[OTHER, WAITING | {"side": "A", "oid": 7, "timestamp": 1777000000122}]]
+    books = [["BTC", [[[USER, order(5)], [USER, WAITING]], asks]], ["@1", [[], []]]]
+    rows = list(HyperliquidSnapshot(write(tmp_path, [1, books])).rows())
+    assert [row.oid for row in resting(rows)] == [5]
+    assert waiting(rows[-2:]) == [(7, 0), (8, 0)]
+    last = rows[-1]
+    assert isinstance(last, TriggerRow)
+    assert last.status.trigger == Trigger(900000000, "Price above 9", waiting=True)
+    assert (last.status.user, last.status.market, last.status.status) == (ADDRESS, 0, "open")
+    assert last.status.placed_ns == last.status.time_ns == 1777000000123 * 1_000_000
+
+
+def test_children_wait_for_the_fill_of_their_parent(tmp_path: Path) -> None:
+    parent = order(5, children=[CHILD])
+    trigger = WAITING | {"children": [CHILD | {"oid": 9}]}
+    for bids in ([[USER, parent], [USER, trigger]], [parent | {"user": USER}, trigger]):
+        rows = list(HyperliquidSnapshot(write(tmp_path, [1, [["BTC", [bids, []]]]])).rows())
+        assert [row.oid for row in resting(rows)] == [5]
+        assert waiting(rows) == [(6, 5), (8, 0), (9, 8)]
+        child = rows[2]
+        assert isinstance(child, TriggerRow)
+        assert (child.status.side, child.status.user) == (ASK, ADDRESS)
+
+
+def test_known_markets_keep_their_ids_and_new_ones_come_behind(tmp_path: Path) -> None:
+    path = write(tmp_path, [1, [["NEW", [[], []]], *BOOKS, ["NEWER", [[], []]]]])
+    snapshot = HyperliquidSnapshot(path, markets={"@1": 0, "GONE": 4, "BTC": 2})
+    assert snapshot.symbols == ["NEW", "BTC", "@1", "NEWER"]
+    assert snapshot.markets == {"@1": 0, "GONE": 4, "BTC": 2, "NEW": 5, "NEWER": 6}
+    rows = list(snapshot.rows())
+    listed = [row.listing for row in rows if isinstance(row, MarketRow)]
+    assert [(one.market, one.symbol) for one in listed] == [
+        (5, "NEW"), (2, "BTC"), (0, "@1"), (6, "NEWER"),
+    ]  # fmt: skip
+    assert {row.market for row in resting(rows)} == {2}
+
+
+def test_one_coin_is_read_without_the_others(tmp_path: Path) -> None:
+    books = [["BAD", [[["no order"]], []]], *BOOKS]
+    snapshot = HyperliquidSnapshot(write(tmp_path, [100, books]))
+    assert [row.oid for row in snapshot.orders("BTC") if isinstance(row, RestingRow)] == [5, 3, 9]
+    assert list(snapshot.orders("@1")) == []
+    assert list(snapshot.orders("not there")) == []
+    with pytest.raises(SnapshotInvalid, match="has a broken book of BAD"):
+        list(snapshot.orders("BAD"))
+
+
+def test_the_file_may_be_deleted_while_it_is_read(tmp_path: Path) -> None:
+    snapshot = HyperliquidSnapshot(write(tmp_path, [100, BOOKS]))
+    snapshot.path.unlink()
+    assert len(list(snapshot.rows())) == 5
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_invalid(tmp_path: Path) -> None:
+    snapshot = HyperliquidSnapshot(write(tmp_path, [100, BOOKS]))
+    snapshot.path.write_bytes(b"[100")
+    with pytest.raises(SnapshotInvalid, match="has a broken book of BTC"):
+        list(snapshot.rows())
+
+
+@pytest.mark.parametrize("window", [1, 7, 64])
+def test_coins_are_found_across_the_windows_of_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    monkeypatch.setattr(snapshot_index, "L4_INDEX_BYTES", window)
+    names = ["BTC", 'odd "]]],["X",[[', "@1", "xyz:SP500", "PURR/USDC", ""]
+    books = [[name, BOOKS[0][1] if number % 2 else [[], []]] for number, name in enumerate(names)]
+    for text in (encode([7, books]), json.dumps([7, books], indent=1).encode(), encode(books)):
+        snapshot = HyperliquidSnapshot(write(tmp_path, text), 7)
+        assert snapshot.symbols == names
+        assert [len(list(snapshot.orders(name))) for name in names] == [0, 3, 0, 3, 0, 3]
+
+
+def test_no_prefix_of_a_snapshot_is_one(tmp_path: Path) -> None:
+    """A file that is being written can't be taken for a whole one."""
+    books = [["BTC", [[[USER, order(5, children=[CHILD])]], []]], ["@1", [[], []]]]
+    for text in (encode([100, books]), encode(books)):
+        for size in range(len(text)):
+            with pytest.raises(SnapshotInvalid):
+                HyperliquidSnapshot(write(tmp_path, text[:size]), 100)
 
 
 def test_triggered_orders_rest_behind_newer_oids(tmp_path: Path) -> None:
@@ -168,11 +253,14 @@ def test_rows_can_be_read_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is not an L4 snapshot: Input data was truncated"),
-        (b"[100, [[", "is not an L4 snapshot"),
-        (b"{}", "Expected `array`, got `object`"),
-        (b'["100", []]', "Expected `int`, got `str`"),
-        (b"[100, 5]", "Expected `array`, got `int`"),
+        (b"", "is not an L4 snapshot: it does not start as one"),
+        (b"[100, [[", "is not an L4 snapshot, or not written to its end"),
+        (b"[100, []", "is not an L4 snapshot, or not written to its end"),
+        (b"{}", "is not an L4 snapshot: it does not start as one"),
+        (b'["100", []]', "is not an L4 snapshot: it does not start with a coin"),
+        (b"[100, 5]", "is not an L4 snapshot: it does not start with a coin"),
+        (encode([100, BOOKS]) + b"[]", "is not an L4 snapshot, or not written to its end"),
+        (b'[100, [["\\x", [[], []]]]]', "has a coin without a name"),
         ([100, [*BOOKS, ["BTC", [[], []]]]], "has a coin twice"),
         (gzip.compress(encode([100, BOOKS]))[:-12], "can't be decompressed"),
         (b"\x1f\x8b\x00garbage", "can't be decompressed"),
