@@ -16,6 +16,7 @@ from sidecar.checkpoints import Checkpoints, open_directory
 from sidecar.config import Settings, SourceSettings
 from sidecar.feed import Feed
 from sidecar.freshness import watch_freshness
+from sidecar.node.hyperliquid.origin import HyperliquidOrigin
 from sidecar.node.row_files import RowDirectory
 from sidecar.node.source import open_source
 from sidecar.node.starts import Start
@@ -26,6 +27,7 @@ from sidecar.recovery.recover import recover, settle
 from sidecar.recovery.repair import Repairer
 from sidecar.recovery.resume import Resumer
 from sidecar.recovery.scope import Scope
+from sidecar.recovery.verifier import Verifier
 from sidecar.server.hub import Hub
 from sidecar.server.listener import bind, fit_descriptors
 from sidecar.server.server import Server
@@ -101,6 +103,9 @@ class App:
             tasks.start_soon(self._serve_at_head, feed, self._server, state)
             tasks.start_soon(repairer.run)
             tasks.start_soon(resumer.run)
+            if isinstance(origin, HyperliquidOrigin) and origin.files and source.verify_interval_s:
+                verifier = Verifier(state, origin, source.verify_interval_s)
+                tasks.start_soon(verifier.run)
             tasks.start_soon(watch_freshness, health, state, channels, hub)
             try:
                 await run_pipeline(feed.blocks(), state, channels, hub)

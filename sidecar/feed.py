@@ -16,6 +16,7 @@ from sidecar.limits import REBUILD_RETRY_MAX_S, REBUILD_RETRY_S
 from sidecar.node.follow import Follower, Reader
 from sidecar.node.starts import Origin, Start
 from sidecar.node.transitions import Block
+from sidecar.recovery.repair import refresh
 from sidecar.recovery.replica import Replica
 from sidecar.recovery.slices import Slices
 from sidecar.state.chain import ChainState
@@ -80,6 +81,7 @@ class Feed:
         while not (self._go_on() or await self._jump(str(error))):
             await anyio.sleep(retry_s)
             retry_s = min(2 * retry_s, REBUILD_RETRY_MAX_S / 4)
+            await refresh(self._origin, self._state)
         self._health.mend_feed()
         _log.warning("the feed goes on", height=self._state.height)
 

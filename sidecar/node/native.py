@@ -2,7 +2,7 @@
 snapshots, in the end an empty state and the whole log. Each that can't be used is logged.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,13 @@ class NativeOrigin:
         self._ipc = ipc
         self._info = info
         self._own = own
+
+    def know(self, markets: Mapping[str, int]) -> None:
+        """The log says which market is which."""
+
+    async def refresh(self) -> bool:
+        """The node writes snapshots when it does."""
+        return False
 
     def reader(self, after: int) -> LogReader:
         """A reader of the blocks above a height, of its own."""

@@ -1,6 +1,6 @@
 """Where a state can start: the snapshots that there are, and the log behind each."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,6 +33,14 @@ class Origin(Protocol):
         """The states that there are, of heights up to `at_most`, the best first; the beginning of
         the chain is among them where the log reaches back to it. Whoever takes one closes its
         reader. Raises `NodeError` where there is none (left).
+        """
+
+    def know(self, markets: Mapping[str, int]) -> None:
+        """The ids that symbols have in the state, for a node that tells none."""
+
+    async def refresh(self) -> bool:
+        """Asks the node for a newer state to start from; False where it can't be asked. Raises
+        `NodeError`.
         """
 
     def reader(self, after: int) -> Reader:

@@ -51,6 +51,7 @@ class Repairer:
                 _log.warning("not repaired", retry_s=retry_s)
                 await anyio.sleep(retry_s)
                 retry_s = min(2 * retry_s, REBUILD_RETRY_MAX_S)
+                await refresh(self._origin, self._state)
 
     async def _repair(self, books: dict[int, Fault], accounts: dict[bytes, Fault]) -> bool:
         """True if anything was mended."""
@@ -112,6 +113,15 @@ class Repairer:
         first = min(faults, key=lambda fault: fault.height)
         self.repairs += len(faults)
         self._on_repaired(Scope(books=books, users=accounts), first.height, first.what)
+
+
+async def refresh(origin: Origin, state: ChainState) -> None:
+    """Asks the node for a newer state, where it can be asked."""
+    origin.know({market.symbol: market.id for market in state.markets.values()})
+    try:
+        await origin.refresh()
+    except NodeError as error:
+        _log.warning("no new snapshot", reason=str(error))
 
 
 def _described(

@@ -118,6 +118,8 @@ class Resumer:
 
     async def _rerun(self, group: list[Resumption], needs: Needs) -> None:
         """Sends each what it missed, or tells it that this can't be."""
+        markets = self._state.markets.values()
+        self._origin.know({market.symbol: market.id for market in markets})
         group = _without(
             group, self._too_old(group), "too long ago to run the log again from there"
         )

@@ -191,6 +191,11 @@ class ChainState:
             return False
         return True
 
+    def mark_book(self, market: Market, what: str) -> None:
+        """Somebody who compared the book found it wrong; it is to be rebuilt."""
+        self.faults.found += 1
+        market.fault = self.faults.books.setdefault(market.id, Fault(self.height, what))
+
     def adopt(self, rebuilt: "ChainState") -> None:
         """Takes over everything of a state that was rebuilt elsewhere. A market that is not in it
         stays listed, empty. O(markets).
