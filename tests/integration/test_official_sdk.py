@@ -71,14 +71,24 @@ def test_sdk_gets_callbacks(info: Info) -> None:
         assert later["height"] > first[kind]["height"]
 
 
-def busy_user(info: Info) -> str:
-    """Somebody who trades: a side of a recent trade."""
-    trades: queue.Queue[Any] = queue.Queue()
-    subscription = {"type": "trades", "coin": "TOYOTA"}
-    number = info.subscribe(subscription, trades.put)
-    user: str = trades.get(timeout=20)["data"][0]["users"][0]
-    info.unsubscribe(subscription, number)
-    return user
+def traders(info: Info) -> list[str]:
+    """Those who traded lately, newest first."""
+    deadline = time.monotonic() + 20
+    while not (trades := info.post("/info", {"type": "recentTrades", "coin": "TOYOTA", "n": 50})):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return [user for trade in trades for user in trade["users"]]
+
+
+def maker(info: Info) -> str:
+    """Somebody who trades, whose orders rest and have ids of its own."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for user in traders(info):
+            past = info.historical_orders(user)
+            if info.open_orders(user) and any(one["order"]["cloid"] for one in past):
+                return user
+    raise AssertionError("nobody has resting orders")
 
 
 def test_sdk_asks_for_orders(info: Info) -> None:
@@ -99,18 +109,8 @@ def test_sdk_asks_for_orders(info: Info) -> None:
     assert info.query_order_by_oid(user, 10**12) == {"status": "unknownOid"}
 
 
-def maker(info: Info) -> str:
-    """Somebody whose orders rest, with ids of its own: the user of a book's first orders."""
-    for _ in range(50):
-        user = busy_user(info)
-        past = info.historical_orders(user)
-        if info.open_orders(user) and any(one["order"]["cloid"] for one in past):
-            return user
-    raise AssertionError("nobody has resting orders")
-
-
 def test_sdk_asks_for_the_past(info: Info) -> None:
-    user = busy_user(info)
+    user = traders(info)[0]
     fills = info.user_fills(user)
     assert 0 < len(fills) <= 2000
     assert fills[0]["time"] >= fills[-1]["time"]

@@ -12,7 +12,7 @@ from sidecar.devnet.config import DevnetConfig
 from sidecar.devnet.execution.prices import Move
 from sidecar.devnet.rows import snapshot_rows
 from sidecar.node.log import decode_block, encode_block
-from sidecar.node.snapshot import Row
+from sidecar.node.snapshot import Row, TriggerRow
 from sidecar.node.transitions import (
     ASK,
     BID,
@@ -199,6 +199,10 @@ def test_a_state_from_its_rows_is_the_same_and_goes_on_equally(
             copies.append(restored(block.height, block.time_ns, rows, own))
             copies[-1].orders.check_invariants()
             assert everything(copies[-1]) == everything(state)
+            waiting = [row for row in rows if isinstance(row, TriggerRow)]
+            assert set(copies[-1].orders.waiting_rows()) == set(waiting)
+            active = {row for row in waiting if not row.parent}
+            assert set(state.orders.waiting_rows()) == active
     assert len(copies) == BLOCKS // 40
     for copy in copies:
         copy.orders.check_invariants()
