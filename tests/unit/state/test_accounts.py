@@ -1,0 +1,215 @@
+"""Accounts of the state against those of the chain that wrote the log, field by field."""
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from account_case import ChainAccounts, compare_accounts, crash_chain
+from blocks import ALICE, BOB, PX, TOYOTA, block
+from sidecar.devnet.rows import snapshot_rows
+from sidecar.errors import StateMismatch
+from sidecar.fixed import SCALE
+from sidecar.node.log import decode_block, encode_block
+from sidecar.node.transitions import (
+    BID,
+    AccountCheck,
+    AgentApproved,
+    Fill,
+    FundingSettled,
+    LedgerChanged,
+    Leg,
+    LeverageChanged,
+    MarketListed,
+    PricesUpdated,
+    Transition,
+)
+from sidecar.state.accounts import Position
+from sidecar.state.chain import ChainState
+from sidecar.state.checkpoint import checkpoint_rows, restore_rows
+from sidecar.state.margin import (
+    Standing,
+    is_liquidatable,
+    liquidation_px,
+    maintenance_margin,
+    standing,
+)
+from sidecar.state.market import Market
+
+
+def trade(sz: int, px: int, start: int = 0, *, pnl: int = 0, fee: int = 0) -> Fill:
+    """ALICE buys from BOB, in whole units."""
+    buyer = Leg(ALICE, 1, None, start * PX, pnl * PX, fee * PX)
+    seller = Leg(BOB, 2, None, -start * PX, 0, 0)
+    return Fill(1, 1, px * PX, sz * PX, BID, b"\x0f" * 32, buyer, seller)
+
+
+def after(*transitions: Transition) -> ChainState:
+    state = ChainState()
+    state.apply(block(1, TOYOTA, PricesUpdated(((1, 100 * PX, 100 * PX),))))
+    for height, one in enumerate(transitions, start=2):
+        state.apply(block(height, one))
+    return state
+
+
+def test_a_position_grows_shrinks_flips_and_ends() -> None:
+    state = after(LedgerChanged(ALICE, "deposit", 1_000 * PX), trade(2, 100, fee=1))
+    alice = state.users.get(ALICE)
+    assert alice.balance == 999 * PX
+    assert alice.positions[1] == Position(2 * PX, 200 * PX)
+    state.apply(block(4, trade(1, 130, 2)))
+    assert alice.positions[1] == Position(3 * PX, 330 * PX)
+    assert state.users.get(BOB).positions[1] == Position(-3 * PX, 330 * PX)
+    sold = Leg(ALICE, 3, None, 3 * PX, 10 * PX, 0)
+    state.apply(
+        block(5, Fill(2, 1, 120 * PX, PX, BID, b"", Leg(BOB, 4, None, -3 * PX, 0, 0), sold))
+    )
+    assert alice.positions[1] == Position(2 * PX, 220 * PX)
+    assert alice.balance == 1_009 * PX
+    flip = Leg(ALICE, 3, None, 2 * PX, 20 * PX, 0)
+    state.apply(block(6, Fill(3, 1, 120 * PX, 5 * PX, BID, b"", None, flip)))
+    assert alice.positions[1] == Position(-3 * PX, 360 * PX)
+    end = Leg(ALICE, 3, None, -3 * PX, 0, 0)
+    state.apply(block(7, Fill(4, 1, 120 * PX, 3 * PX, BID, b"", end, None)))
+    assert not alice.positions
+
+
+def test_an_isolated_margin_comes_from_the_balance_and_goes_back() -> None:
+    state = after(
+        LedgerChanged(ALICE, "deposit", 1_000 * PX),
+        trade(2, 100),
+        LeverageChanged(ALICE, 1, 5, is_cross=False, isolated_margin=40 * PX),
+    )
+    alice = state.users.get(ALICE)
+    assert (alice.balance, alice.positions[1].margin) == (960 * PX, 40 * PX)
+    end = Leg(ALICE, 3, None, 2 * PX, 0, 0)
+    state.apply(block(5, Fill(4, 1, 100 * PX, 2 * PX, BID, b"", None, end)))
+    assert alice.positions[1].margin == 40 * PX
+    state.apply(block(6, LeverageChanged(ALICE, 1, 5, is_cross=False)))
+    assert not alice.positions
+    assert alice.balance == 1_000 * PX
+
+
+def test_funding_is_counted_since_open_and_since_change() -> None:
+    def funding(amount: int) -> FundingSettled:
+        return FundingSettled(1, 1, 1, 1, ((ALICE, 1, amount * PX),))
+
+    state = after(trade(2, 100), funding(-3), trade(1, 100, 2), funding(1))
+    position = state.users.get(ALICE).positions[1]
+    assert (position.funding_since_open, position.funding_since_change) == (2 * PX, -PX)
+    assert state.users.get(ALICE).funding_paid == {1: 2 * PX}
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        (AccountCheck(ALICE, 1_000 * PX, ((1, 2 * PX),)), None),
+        (AccountCheck(ALICE, 1_000 * PX, ()), "positions are"),
+        (AccountCheck(ALICE, 1_000 * PX + 1, ((1, 2 * PX),)), "account value is"),
+    ],
+)
+def test_a_check_names_the_first_difference(check: AccountCheck, message: str | None) -> None:
+    state = after(LedgerChanged(ALICE, "deposit", 1_000 * PX), trade(2, 100))
+    if message is None:
+        state.apply(block(4, check))
+        return
+    with pytest.raises(StateMismatch, match=f"checks account 0x{ALICE.hex()}: {message}"):
+        state.apply(block(4, check))
+
+
+def test_one_wrong_account_is_marked_and_the_others_go_on() -> None:
+    state = ChainState(strict=False)
+    state.apply(block(1, TOYOTA, LedgerChanged(ALICE, "deposit", 5)))
+    state.apply(block(2, AccountCheck(ALICE, 6, ()), LedgerChanged(BOB, "deposit", 7)))
+    assert list(state.faults.accounts) == [ALICE]
+    assert not state.faults.books
+    assert state.users.get(BOB).balance == 7
+    state.apply(block(3, AccountCheck(ALICE, 9, ())))
+    assert state.faults.found == 1
+
+
+def test_an_agent_takes_the_place_of_the_one_of_its_name() -> None:
+    first, second, other = b"\x01" * 20, b"\x02" * 20, b"\x03" * 20
+    state = after(
+        AgentApproved(ALICE, first, ""),
+        AgentApproved(ALICE, other, "bot", 9),
+        AgentApproved(ALICE, second, ""),
+    )
+    assert set(state.accounts.agents) == {second, other}
+
+
+TIERED = MarketListed(1, "T", 2, 50, False, ((0, 50), (1_000 * PX, 20), (5_000 * PX, 5)))
+
+
+def test_maintenance_by_tiers() -> None:
+    assert maintenance_margin(TIERED, 1_000 * PX) == 10 * PX
+    assert maintenance_margin(TIERED, 2_000 * PX) == (10 + 25) * PX
+    assert maintenance_margin(TIERED, 6_000 * PX) == (10 + 100 + 100) * PX
+    assert maintenance_margin(TOYOTA, 3) == 1  # rounded up
+
+
+@given(
+    sz=st.integers(-(10**12), 10**12).filter(bool),
+    mark=st.integers(10**6, 10**12),
+    entry=st.integers(10**6, 10**12),
+    money=st.integers(-(10**15), 10**15),
+    is_cross=st.booleans(),
+)
+def test_at_the_liquidation_price_the_margin_is_just_met(
+    sz: int, mark: int, entry: int, money: int, is_cross: bool
+) -> None:
+    market = Market(TIERED)
+    market.mark_px = mark
+    position = Position(sz, abs(sz) * entry // SCALE, 0 if is_cross else money)
+    own = maintenance_margin(TIERED, abs(sz) * mark // SCALE)
+    cross = Standing(money + position.upnl(mark), 0, own, 0)
+    px = liquidation_px(market, position, cross, is_cross=is_cross)
+
+    def spare(at: Fraction) -> Fraction:
+        worth = sz * at / SCALE - (position.cost if sz > 0 else -position.cost)
+        return money + worth - maintenance_margin(TIERED, int(abs(sz) * at / SCALE))
+
+    tick = abs(sz) // SCALE + 4  # what one unit of price, and rounding, can make
+    if px is not None:
+        assert abs(spare(Fraction(px))) <= 2 * tick
+    else:  # however low a long's price, however high: never
+        assert spare(Fraction(1, 10)) > -tick if sz > 0 else spare(Fraction(1, 10)) < tick
+
+
+def test_every_field_is_the_chains_own() -> None:
+    chain, state = crash_chain(), ChainState()
+    reference = ChainAccounts(chain)
+    for height in range(1, 401):
+        made = decode_block(encode_block(chain.step()))
+        state.apply(made)
+        reference.follow(made)
+        if height % 10 == 0:
+            compare_accounts(reference, state, sample=8, seed=height)
+    assert reference.seen >= {"cross", "isolated", "liquidation", "long", "short"}
+
+
+def test_from_a_snapshot_or_a_checkpoint_it_goes_on_alike() -> None:
+    chain, whole = crash_chain(seed=5), ChainState()
+    for _ in range(150):
+        whole.apply(decode_block(encode_block(chain.step())))
+    fresh, again = ChainState(), ChainState()
+    fresh.restore(150, chain.time_ns, snapshot_rows(chain))
+    restore_rows(again, 150, chain.time_ns, checkpoint_rows(whole))
+    for _ in range(100):
+        made = decode_block(encode_block(chain.step()))
+        for state in (whole, fresh, again):
+            state.apply(made)
+    for address, user in whole.users.by_address.items():
+        assert purse(fresh, address) == purse(whole, address)
+        assert purse(again, address) == purse(whole, address)
+        assert again.users.get(address).funding_paid == user.funding_paid
+    assert fresh.accounts.agents == whole.accounts.agents
+
+
+def purse(state: ChainState, address: bytes) -> Any:
+    user = state.users.get(address)
+    held = {id_: (one.sz, one.cost, one.margin) for id_, one in user.positions.items()}
+    liquidatable = is_liquidatable(state.accounts, state.markets, user)
+    return user.balance, held, standing(state.accounts, state.markets, user), liquidatable

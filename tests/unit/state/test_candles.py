@@ -1,0 +1,154 @@
+"""Candles and day figures equal what all trades say, whenever one looks."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blocks import ALICE, BOB, PX
+from candle_case import Traded, candles_of
+from sidecar.fixed import SCALE
+from sidecar.node.transitions import BID, Fill, FundingSettled, Leg
+from sidecar.state.candles import INTERVALS, Candles, end_of, start_of
+from sidecar.state.context import Context
+
+FOR_EVER = 1 << 60
+START_NS = 1_767_000_000_000_000_000  # 2025-12-29, a Monday
+STEPS_S = (0, 1, 59, 60, 61, 3_600, 86_399, 86_400, 200_000, 2_700_000)
+
+steps = st.lists(
+    st.tuples(st.sampled_from(STEPS_S), st.integers(1, 50), st.integers(1, 9)), max_size=60
+)
+
+
+def trades_of(taken: list[tuple[int, int, int]]) -> list[Traded]:
+    time_ns, found = START_NS, []
+    for seconds, px, sz in taken:
+        time_ns += seconds * 1_000_000_000
+        found.append(Traded(time_ns, px, sz))
+    return found
+
+
+def again(candles: Candles) -> Candles:
+    copy = Candles(None)
+    for row in candles.rows(1):
+        copy.restore(row)
+    return copy
+
+
+def same(candles: Candles) -> Candles:
+    return candles
+
+
+@pytest.mark.parametrize("renew", [same, again], ids=["uninterrupted", "restored"])
+@given(taken=steps, at=st.integers(0, 60))
+def test_every_interval_is_what_all_trades_say(
+    renew: Callable[[Candles], Candles], taken: list[tuple[int, int, int]], at: int
+) -> None:
+    candles, trades = Candles(), trades_of(taken)
+    for number, one in enumerate(trades):
+        if number == at:
+            candles = renew(candles)
+        candles.trade(*one)
+    for interval in INTERVALS:
+        expected = candles_of(interval, trades)
+        assert candles.between(interval, 0, FOR_EVER) == expected
+        assert candles.running(interval) == (expected[-1] if expected else None)
+
+
+@given(taken=steps, since_s=st.integers(-10, 400_000))
+def test_a_candle_that_began_before_is_not_shown(
+    taken: list[tuple[int, int, int]], since_s: int
+) -> None:
+    since_ns = START_NS + since_s * 1_000_000_000
+    trades = [one for one in trades_of(taken) if one.time_ns >= since_ns]
+    candles = Candles(since_ns)
+    for one in trades:
+        candles.trade(*one)
+    for interval in INTERVALS:
+        whole = [c for c in candles_of(interval, trades) if c.start_ms * 1_000_000 >= since_ns]
+        assert candles.between(interval, 0, FOR_EVER) == whole
+        running = candles.running(interval)
+        assert running is None or running in whole
+
+
+def test_a_market_whose_start_is_not_known_begins_with_its_first_trade() -> None:
+    candles = Candles(None)
+    assert candles.running("1m") is None
+    candles.trade(START_NS + 1, 5, 1)
+    assert candles.running("1m") is None
+    candles.trade(START_NS + 60_000_000_001, 6, 1)
+    running = candles.running("1m")
+    assert running is not None
+    assert running.open == 6
+    assert candles.running("1h") is None
+
+
+def test_the_range_is_of_starts_ends_included() -> None:
+    candles = Candles()
+    for minute in range(5):
+        candles.trade(START_NS + minute * 60_000_000_000, minute + 1, 1)
+    first = START_NS // 1_000_000
+    found = candles.between("1m", first + 60_000, first + 180_000)
+    assert [one.open for one in found] == [2, 3, 4]
+
+
+def ms(*date: int) -> int:
+    return int(datetime(*date, tzinfo=UTC).timestamp()) * 1000  # type: ignore[misc,arg-type]
+
+
+def test_months_are_the_calendars() -> None:
+    assert start_of("1M", ms(2026, 2, 28, 23, 59)) == ms(2026, 2, 1)
+    assert end_of("1M", ms(2026, 2, 1)) == ms(2026, 3, 1) - 1
+    assert end_of("1M", ms(2025, 12, 1)) == ms(2026, 1, 1) - 1
+    assert start_of("1w", ms(2026, 1, 7)) == ms(2026, 1, 1)  # a Thursday
+
+
+def fill_of(one: Traded) -> Fill:
+    buyer, seller = Leg(ALICE, 1, None, 0, 0, 0), Leg(BOB, 2, None, 0, 0, 0)
+    return Fill(1, 1, one.px * PX, one.sz * PX, BID, b"", buyer, seller)
+
+
+@given(taken=steps, later_s=st.integers(0, 200_000))
+def test_the_day_is_the_last_24_hours_by_whole_minutes(
+    taken: list[tuple[int, int, int]], later_s: int
+) -> None:
+    context, trades = Context(), trades_of(taken)
+    for one in trades:
+        context.trade(one.time_ns, fill_of(one))
+    now = (trades[-1].time_ns if trades else START_NS) + later_s * 1_000_000_000
+    minute, day = 60_000_000_000, 86_400_000_000_000
+    ended = [one for one in trades if one.time_ns // minute * minute + minute <= now - day]
+    within = trades[len(ended) :]
+    notional = sum(one.px * PX * one.sz * PX // SCALE for one in within)
+    before = ended[-1].px * PX if ended else within[0].px * PX if within else None
+    copy = Context()
+    for row in context.rows(1):
+        copy.restore(row)
+    assert context.day(now) == (notional, sum(one.sz for one in within) * PX, before)
+    assert copy.day(now) == context.day(now)
+
+
+def test_open_interest_is_what_longs_hold() -> None:
+    context = Context()
+
+    def trade(buyer: int, seller: int, sz: int) -> int:
+        legs = (Leg(ALICE, 1, None, start * PX, 0, 0) for start in (buyer, seller))
+        context.trade(START_NS, Fill(1, 1, PX, sz * PX, BID, b"", *legs))
+        return context.open_interest // PX
+
+    assert trade(0, 0, 5) == 5  # both open
+    assert trade(0, 5, 2) == 5  # a long hands over to a long
+    assert trade(-3, 3, 3) == 2  # both close
+    assert trade(-2, 2, 4) == 2  # both flip
+
+
+def test_rates_are_kept_and_come_back() -> None:
+    context, copy = Context(), Context()
+    context.funded(7, FundingSettled(1, 10, 20, 30, ()))
+    for row in context.rows(1):
+        copy.restore(row)
+    assert copy.rates == context.rates
+    assert (copy.rates[-1].rate, copy.rates[-1].premium) == (10, 20)
