@@ -12,11 +12,13 @@ from anyio.abc import TaskGroup
 from sidecar.api.channels import Channels
 from sidecar.config import Settings
 from sidecar.node.follow import Follower
+from sidecar.node.hyperliquid import open_info_client
 from sidecar.node.source import Start, open_source
 from sidecar.pipeline import run_pipeline
 from sidecar.protocol.closecodes import CloseCode
 from sidecar.server.hub import Hub
 from sidecar.server.listener import bind, fit_descriptors
+from sidecar.server.pass_through import PassThrough
 from sidecar.server.server import Server
 from sidecar.server.services import Services
 from sidecar.state.chain import ChainState
@@ -68,7 +70,10 @@ class App:
             start = await open_source(self._settings.source)
             state = _restore(start)
             hub, channels = Hub(), Channels(state)
-            self._server = Server(listener, Services(server_settings, state, channels, hub))
+            client = open_info_client(self._settings.source)
+            pass_through = None if client is None else PassThrough(client)
+            services = Services(server_settings, state, channels, hub, pass_through)
+            self._server = Server(listener, services)
             follower = Follower(start.reader, busy_poll=self._settings.source.busy_poll)
             tasks.start_soon(self._serve_at_head, follower, self._server, state)
             try:

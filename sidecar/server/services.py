@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sidecar.api.channels import Channels
 from sidecar.config import ServerSettings
 from sidecar.server.hub import Hub
+from sidecar.server.pass_through import PassThrough
 from sidecar.state.chain import ChainState
 
 
@@ -16,3 +17,4 @@ class Services:
     state: ChainState
     channels: Channels
     hub: Hub
+    pass_through: PassThrough | None = None  # to the node, for what is not known here

@@ -18,7 +18,7 @@ from sidecar.api.requests import (
     decode_request,
 )
 from sidecar.api.topics import Delivery, Topic
-from sidecar.errors import RequestInvalid
+from sidecar.errors import NotInSource, RequestInvalid
 from sidecar.limits import CLOSE_TIMEOUT_S, CONTROL_FRAMES_PER_S, TOPICS_MAX
 from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode
@@ -31,6 +31,7 @@ from sidecar.protocol.websocket import (
     WebSocketConnection,
 )
 from sidecar.server.connection import Connection
+from sidecar.server.forwards import Forwards
 from sidecar.server.rates import Rate
 from sidecar.server.services import Services
 from sidecar.telemetry.logs import get_log
@@ -46,6 +47,7 @@ class WebSocketSession:
         self._services = services
         self._websocket = WebSocketConnection()
         self._topics: dict[Topic, None] = {}
+        self._forwards = Forwards(connection, services.pass_through, self._reply_post)
         settings = services.settings
         self._messages = Rate(settings.messages_per_minute, 60.0)
         self._controls = Rate(CONTROL_FRAMES_PER_S, 1.0)
@@ -64,6 +66,7 @@ class WebSocketSession:
                 if not data:
                     return
         finally:
+            self._forwards.cancel_all()
             for topic in self._topics:
                 self._services.hub.unsubscribe(self, topic)
             self._topics.clear()
@@ -191,11 +194,17 @@ class WebSocketSession:
         if body.type == "info":
             try:
                 answer = answer_info(self._services.state, body.payload)
+            except NotInSource as reason:
+                self._forwards.post(request, reason)
+                return
             except RequestInvalid as error:
                 response["payload"] = str(error)
             else:
                 payload = {"type": body.payload["type"], "data": answer}
                 response = {"type": "info", "payload": payload}
+        self._reply_post(request, response)
+
+    def _reply_post(self, request: Post, response: dict[str, object]) -> None:
         self._reply(Reply("post", {"id": request.id, "response": response}))
 
     def _reply(self, reply: Reply) -> None:
