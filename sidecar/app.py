@@ -16,6 +16,7 @@ from sidecar.checkpoints import Checkpoints, open_directory
 from sidecar.config import Settings, SourceSettings
 from sidecar.feed import Feed
 from sidecar.freshness import watch_freshness
+from sidecar.node.hyperliquid import open_info_client
 from sidecar.node.hyperliquid.origin import HyperliquidOrigin
 from sidecar.node.row_files import RowDirectory
 from sidecar.node.source import open_source
@@ -30,6 +31,7 @@ from sidecar.recovery.scope import Scope
 from sidecar.recovery.verifier import Verifier
 from sidecar.server.hub import Hub
 from sidecar.server.listener import bind, fit_descriptors
+from sidecar.server.pass_through import PassThrough
 from sidecar.server.server import Server
 from sidecar.server.services import Services
 from sidecar.state.chain import ChainState
@@ -98,7 +100,9 @@ class App:
             )
             resumer = Resumer(state, origin, hub.recent.since)
             repairer = Repairer(state, origin, restarts.part)
-            services = Services(server_settings, state, channels, hub, resumer)
+            client = open_info_client(source)
+            pass_through = None if client is None else PassThrough(client)
+            services = Services(server_settings, state, channels, hub, resumer, pass_through)
             self._server = Server(listener, services)
             tasks.start_soon(self._serve_at_head, feed, self._server, state)
             tasks.start_soon(repairer.run)

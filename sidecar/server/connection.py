@@ -42,7 +42,7 @@ class Connection:
         self._drained = anyio.Event()
         self.kernel_send = sock.send  # the fan-out's own way, without a call in between
         self._sock = sock
-        self._spawn = spawn
+        self.spawn = spawn
         self._draining = False
         self._finishing = False
         self._eager_reads = 0
@@ -105,7 +105,7 @@ class Connection:
             self._draining = True
             self._drained = anyio.Event()
             self._drain_scope = anyio.CancelScope()
-            self._spawn(self._drain)
+            self.spawn(self._drain)
 
     async def drained(self, timeout_s: float) -> bool:
         """Waits until nothing waits for the peer; False if it takes nothing for `timeout_s`."""

@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 from sidecar.api.info import answer_info
 from sidecar.api.messages import encode
 from sidecar.api.requests import NO_ORDERS, decode_json
-from sidecar.errors import HttpRefused, RequestInvalid, StateUnavailable
+from sidecar.errors import HttpRefused, NotInSource, RequestInvalid, StateUnavailable
 from sidecar.limits import IDLE_HTTP_TIMEOUT_S, RECV_BYTES, REQUEST_HEAD_TIMEOUT_S
 from sidecar.protocol import upgrade
 from sidecar.protocol.http import HttpConnection, Request
@@ -39,7 +39,7 @@ class HttpSession:
                 if request.path == "/ws":
                     connection.send(upgrade.accept(request))
                     return self._http.leftover()
-                connection.send(self._respond(request))
+                connection.send(await self._respond(request))
                 await checkpoint()  # a client that pipelines for ever must not keep the loop
                 if self._http.should_close or not await connection.drained(IDLE_HTTP_TIMEOUT_S):
                     break
@@ -68,13 +68,25 @@ class HttpSession:
             raise HttpRefused(408, f"the request took more than {REQUEST_HEAD_TIMEOUT_S:.0f} s")
         return request
 
-    def _respond(self, request: Request) -> bytes:
+    async def _respond(self, request: Request) -> bytes:
         try:
             status, body = self._route(request)
+        except NotInSource as reason:
+            return await self._forward(request, reason)
         except HttpRefused as error:
             message = encode({"code": error.status, "msg": str(error)})
             return self._http.respond(error.status, message, headers=error.headers)
         return self._http.respond(status, body)
+
+    async def _forward(self, request: Request, reason: NotInSource) -> bytes:
+        try:
+            if self._services.pass_through is None:
+                raise reason
+            answer = await self._services.pass_through.ask(decode_json(request.body), reason)
+        except (HttpRefused, NotInSource) as error:
+            status = error.status if isinstance(error, HttpRefused) else 422
+            return self._http.respond(status, encode({"code": status, "msg": str(error)}))
+        return self._http.respond(answer.status, answer.body, content_type=answer.content_type)
 
     def _route(self, request: Request) -> tuple[int, bytes]:
         if request.path not in ("/info", "/exchange"):
@@ -88,6 +100,8 @@ class HttpSession:
             raise HttpRefused(501, NO_ORDERS)
         try:
             return 200, encode(answer_info(self._services.state, decode_json(request.body)))
+        except NotInSource:
+            raise
         except RequestInvalid as error:
             raise HttpRefused(422, str(error)) from None
         except StateUnavailable as error:

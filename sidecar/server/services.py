@@ -6,6 +6,7 @@ from sidecar.api.channels import Channels
 from sidecar.config import ServerSettings
 from sidecar.recovery.resume import Resumer
 from sidecar.server.hub import Hub
+from sidecar.server.pass_through import PassThrough
 from sidecar.state.chain import ChainState
 
 
@@ -18,3 +19,4 @@ class Services:
     channels: Channels
     hub: Hub
     resumer: Resumer | None = None  # without one only what was sent of late can be resumed
+    pass_through: PassThrough | None = None  # to the node, for what is not known here

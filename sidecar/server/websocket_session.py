@@ -18,7 +18,7 @@ from sidecar.api.requests import (
     decode_request,
 )
 from sidecar.api.topics import Delivery, Topic
-from sidecar.errors import RequestInvalid, StateUnavailable
+from sidecar.errors import NotInSource, RequestInvalid, StateUnavailable
 from sidecar.limits import CLOSE_TIMEOUT_S, CONTROL_FRAMES_PER_S, TOPICS_MAX
 from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode
@@ -31,6 +31,7 @@ from sidecar.protocol.websocket import (
     WebSocketConnection,
 )
 from sidecar.server.connection import Connection
+from sidecar.server.forwards import Forwards
 from sidecar.server.rates import Rate
 from sidecar.server.resumptions import Resumptions
 from sidecar.server.services import Services
@@ -50,6 +51,7 @@ class WebSocketSession:
         self._resumptions = Resumptions(
             services, self, self._send_beyond_bound, self._send_snapshot
         )
+        self._forwards = Forwards(connection, services.pass_through, self._reply_post)
         settings = services.settings
         self._messages = Rate(settings.messages_per_minute, 60.0)
         self._controls = Rate(CONTROL_FRAMES_PER_S, 1.0)
@@ -69,6 +71,7 @@ class WebSocketSession:
                     return
         finally:
             self._resumptions.cancel_all()
+            self._forwards.cancel_all()
             for topic in self._topics:
                 self._services.hub.unsubscribe(self, topic)
             self._topics.clear()
@@ -210,11 +213,17 @@ class WebSocketSession:
         if body.type == "info":
             try:
                 answer = answer_info(self._services.state, body.payload)
+            except NotInSource as reason:
+                self._forwards.post(request, reason)
+                return
             except (RequestInvalid, StateUnavailable) as error:
                 response["payload"] = str(error)
             else:
                 payload = {"type": body.payload["type"], "data": answer}
                 response = {"type": "info", "payload": payload}
+        self._reply_post(request, response)
+
+    def _reply_post(self, request: Post, response: dict[str, object]) -> None:
         self._reply(Reply("post", {"id": request.id, "response": response}))
 
     def _reply(self, reply: Reply) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from sidecar.api.info import account, history, market, orders, past, server
+from sidecar.api.info.elsewhere import may_be_elsewhere, not_here
 from sidecar.api.info.handler import Handler
 from sidecar.errors import RequestInvalid
 from sidecar.state.chain import ChainState
@@ -26,12 +27,15 @@ HANDLERS: dict[str, Handler] = {
 def answer_info(state: ChainState, request: Any) -> Any:
     """The answer to a decoded info request, ready to be encoded.
 
-    Raises `RequestInvalid`, and `StateUnavailable` while what is asked for is being rebuilt.
+    Raises `RequestInvalid`, `NotInSource` for what the node itself may know, and
+    `StateUnavailable` while what is asked for is being rebuilt.
     """
     if not isinstance(request, dict):
         raise RequestInvalid('an info request is an object such as {"type": "allMids"}')
     kind = request.get("type")
     handler = HANDLERS.get(kind) if isinstance(kind, str) else None
+    if handler is None and may_be_elsewhere(request):
+        raise not_here(str(kind))
     if handler is None:
         raise RequestInvalid(f"unknown info type {kind!r:.40}; there are {', '.join(HANDLERS)}")
     try:

@@ -1,5 +1,6 @@
 """An info server of a node for tests: what it says, down to the bytes, and what it was asked."""
 
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -51,16 +52,22 @@ async def info_peer(answer: Answer, port: int = 0) -> AsyncIterator[InfoPeer]:
 
     async def serve(stream: SocketStream) -> None:
         async with stream:
-            text = b""
-            while (end := text.find(b"\r\n\r\n")) < 0 or len(text) < end + 4 + _length(text[:end]):
-                text += await stream.receive()
-            peer.requests.append(msgspec.json.decode(text[end + 4 :]))
-            await answer(stream, text[end + 4 :])
+            with contextlib.suppress(anyio.EndOfStream):  # who hangs up has asked for nothing
+                body = await _body(stream)
+                peer.requests.append(msgspec.json.decode(body))
+                await answer(stream, body)
 
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, serve)
         yield peer
         tasks.cancel_scope.cancel()
+
+
+async def _body(stream: SocketStream) -> bytes:
+    text = b""
+    while (end := text.find(b"\r\n\r\n")) < 0 or len(text) < end + 4 + _length(text[:end]):
+        text += await stream.receive()
+    return text[end + 4 :]
 
 
 def _length(head: bytes) -> int:
