@@ -8,7 +8,7 @@ import sys
 import time
 import zlib
 
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 
@@ -46,7 +46,7 @@ def follow(url, coin, book):
                     if message["channel"] == "bookDelta":  # behind a "gap" comes a new snapshot
                         book.apply(message)
                         yield book
-        except (ConnectionClosed, OSError) as error:
+        except (WebSocketException, OSError) as error:
             print("coming back after", error, file=sys.stderr)
             time.sleep(1)
         request["resume"] = {"height": book.height}

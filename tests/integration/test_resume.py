@@ -1,6 +1,7 @@
 """Whoever comes back reads on as if it had never been away: here, after a restart, elsewhere."""
 
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,40 @@ import pytest
 
 from rig import Client, Node, client_of, sidecar_of
 from sidecar import limits
+from sidecar.node.transitions import Fill
 from sidecar.recovery import resume
 from sidecar.server import hub, recent
 
 pytestmark = pytest.mark.anyio
 
-TOPICS: tuple[dict[str, Any], ...] = (
+MARKET_TOPICS: list[dict[str, Any]] = [
     {"type": "trades", "coin": "TOYOTA"},
     {"type": "l4Book", "coin": "TOYOTA"},
-)
+]
+CHANNELS = ("trades", "l4Book", "bookDelta", "candle", "orderUpdates", "userFills", "user")
+
+
+def all_topics(node: Node) -> list[dict[str, Any]]:
+    """One of each channel that can be resumed and that the chain keeps busy; the user is one that
+    trades a lot.
+    """
+    traded = Counter(
+        leg.user
+        for made in node.blocks
+        for fill in made.transitions
+        if isinstance(fill, Fill)
+        for leg in (fill.buyer, fill.seller)
+        if leg is not None
+    )
+    user = "0x" + traded.most_common(1)[0][0].hex()
+    return [
+        *MARKET_TOPICS,
+        {"type": "bookDelta", "coin": "TOYOTA"},
+        {"type": "candle", "coin": "TOYOTA", "interval": "1m"},
+        {"type": "candle", "coin": "TOYOTA", "interval": "1h"},
+        *({"type": kind, "user": user} for kind in ("orderUpdates", "userFills", "userEvents")),
+        *({"type": kind, "user": user} for kind in ("userFundings", "userNonFundingLedgerUpdates")),
+    ]
 
 
 def kind(message: Any) -> str:
@@ -33,6 +59,12 @@ def is_update(message: Any) -> bool:
     )
 
 
+def by_topic(messages: list[Any], channel: str) -> list[Any]:
+    """Those of a channel, topic by topic (of candles there are two) in their order."""
+    found = sequence([one for one in messages if kind(one) == channel])
+    return sorted(found, key=lambda one: one["data"]["i"]) if channel == "candle" else found
+
+
 def sequence(messages: list[Any]) -> list[Any]:
     """What counts of messages: everything but a `prev` that could not be told, after a restart."""
     return [{**one, "prev": None} for one in messages if is_update(one)]
@@ -46,8 +78,10 @@ async def to_height(client: Client, height: int) -> list[Any]:
     return seen + await client.quiet(0.25)
 
 
-async def start_reading(client: Client, resume_at: int | None) -> None:
-    for subscription in TOPICS:
+async def start_reading(
+    client: Client, resume_at: int | None, topics: list[dict[str, Any]] = MARKET_TOPICS
+) -> None:
+    for subscription in topics:
         await client.subscribe(resume_at, **subscription)
     await client.subscribe(type="blocks")
 
@@ -60,17 +94,18 @@ async def test_random_absences_leave_no_trace(
         monkeypatch.setattr(hub, "TOPIC_LINGER_S", 0.0)
         monkeypatch.setattr(hub, "TOPICS_LINGERING_MAX", 0)
     rng = random.Random(4)
-    with Node(tmp_path / "ipc", segment_blocks=40) as node:
+    with Node(tmp_path / "ipc", segment_blocks=40, funding_ms=2_000) as node:
         node.step(70)
         node.snapshot()
         async with sidecar_of(node) as first, sidecar_of(node) as second:
             async with client_of(first) as steady:
-                await start_reading(steady, None)
+                topics = all_topics(node)
+                await start_reading(steady, None, topics)
                 height, mine = node.chain.height, list[Any]()
                 for _ in range(8):
                     side = rng.choice((first, second))
                     async with client_of(side) as client:
-                        await start_reading(client, height)
+                        await start_reading(client, height, topics)
                         target = node.step(rng.randrange(1, 25))
                         mine += await to_height(client, target)
                         height = target
@@ -78,15 +113,14 @@ async def test_random_absences_leave_no_trace(
                     await first.reaches(node.chain.height)
                     await second.reaches(node.chain.height)
                 async with client_of(second) as client:
-                    await start_reading(client, height)
+                    await start_reading(client, height, topics)
                     mine += await to_height(client, node.step())
                 whole = await to_height(steady, node.chain.height)
             assert not [one for one in mine if kind(one) == "gap"]
-            for subscription in TOPICS:
-                channel = subscription["type"]
-                expected = sequence([one for one in whole if kind(one) == channel])
-                assert sequence([one for one in mine if kind(one) == channel]) == expected
-                assert len(expected) > 20
+            for channel in CHANNELS:
+                expected = by_topic(whole, channel)
+                assert by_topic(mine, channel) == expected
+                assert len(expected) > 20, channel
 
 
 async def test_a_restarted_sidecar_gives_what_was_missed(tmp_path: Path) -> None:
@@ -133,7 +167,7 @@ async def test_what_no_log_holds_is_a_gap_and_a_fresh_snapshot(tmp_path: Path) -
         node.step(30)
         node.writer.retire(25)
         async with sidecar_of(node) as sidecar, client_of(sidecar) as client:
-            for subscription in TOPICS:
+            for subscription in MARKET_TOPICS:
                 await client.subscribe(3, **subscription)
             seen = await client.quiet(0.5)
             gaps = {
