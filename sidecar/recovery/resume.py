@@ -178,6 +178,7 @@ class _Run:
             replica.list_markets(self._live, start.height)
         else:
             await replica.restore(start)
+            self._know_as_little(replica.state)
         channels = Channels(replica.state)
         topics = {one.topic: channels.open_like(one.topic) for one in self._group}
         readers: dict[Topic, list[Resumption]] = {theirs: [] for theirs in topics.values()}
@@ -198,6 +199,13 @@ class _Run:
             clients=len(self._group),
             seconds=seconds,
         )
+
+    def _know_as_little(self, replica: ChainState) -> None:
+        """A candle that began before this sidecar knew of trades is sent neither then nor now."""
+        for market in replica.markets.values():
+            live = self._live.markets.get(market.id)
+            if live is not None:
+                market.candles.since_ns = live.candles.since_ns
 
     def _target(self) -> int:
         """Up to where the run has to go: from there on the live messages are at hand."""

@@ -100,7 +100,7 @@ def test_what_the_files_do_not_hold_is_asked_of_the_node(
 ) -> None:
     """The development chain's info server answers few types; its refusal is told as it is."""
     server = beside(serve, node, tmp_path)
-    status, refused = _post_text(server, {"type": "userRole", "user": USER})
+    status, refused = _post_text(server, {"type": "delegations", "user": USER})
     assert status == 422
     assert refused.startswith("Failed to deserialize the JSON body into the target type")
     outside = tmp_path / "outside.json"
@@ -112,7 +112,7 @@ def test_what_the_files_do_not_hold_is_asked_of_the_node(
 
     async def ask() -> Any:
         async with connect(server.ws_url) as client:
-            body = {"type": "info", "payload": {"type": "userRole", "user": USER}}
+            body = {"type": "info", "payload": {"type": "delegations", "user": USER}}
             await client.send(json.dumps({"method": "post", "id": 5, "request": body}))
             return json.loads(await client.recv())["data"]
 

@@ -34,7 +34,7 @@ class Node:
         self.files = HyperliquidFiles(self.data, [], [])
         self.reader = HyperliquidReader(self.data, after=0, markets={})
         self.state = ChainState()
-        self.last = 160  # what goes on while books are compared ends there
+        self.last = 100  # what goes on while books are compared ends there
         self._path = directory / "l4.json"
 
     def run(self, blocks: int, *, behind: int = 0) -> None:

@@ -26,8 +26,8 @@ from sidecar.state.chain import ChainState
 
 pytestmark = pytest.mark.anyio
 
-ROLE = {"type": "portfolio", "user": "0x" + "0a" * 20}
-BODY = b'{ "role" : "user",  "big": 123456789012345678901234567890 }'
+QUERY = {"type": "delegations", "user": "0x" + "0a" * 20}
+BODY = b'[{ "amount" : "1.0",  "big": 123456789012345678901234567890 }]'
 
 
 @asynccontextmanager
@@ -80,15 +80,15 @@ async def hear(client: ClientConnection) -> tuple[int, Any]:
 
 async def test_the_nodes_bytes_come_out_as_they_are() -> None:
     async with sidecar(says(http(200, BODY, "application/json; charset=utf-8"))) as (port, peer):
-        assert await post(port, ROLE) == (200, "application/json; charset=utf-8", BODY)
-        assert peer.requests == [ROLE]
+        assert await post(port, QUERY) == (200, "application/json; charset=utf-8", BODY)
+        assert peer.requests == [QUERY]
 
 
 async def test_the_nodes_error_is_passed_on() -> None:
     async with sidecar(says(http(422, b"Failed to deserialize", "text/plain"))) as (port, _):
-        assert await post(port, ROLE) == (422, "text/plain", b"Failed to deserialize")
+        assert await post(port, QUERY) == (422, "text/plain", b"Failed to deserialize")
         async with connected(port) as client:
-            await send(client, 1, ROLE)
+            await send(client, 1, QUERY)
             error = {"type": "error", "payload": "422: Failed to deserialize"}
             assert await hear(client) == (1, error)
 
@@ -106,9 +106,9 @@ async def test_what_is_known_here_is_answered_here() -> None:
         {"type": "fileSnapshot", "request": {"type": "l4Snapshots"}, "outPath": "/tmp/x"},
         {"type": "l4Snapshots"},
         {"type": "nope"},
-        {"type": ["portfolio"]},
-        ["portfolio"],
-        b'{"type": "portfolio", "type": "fileSnapshot", "outPath": "/tmp/x"}',
+        {"type": ["delegations"]},
+        ["delegations"],
+        b'{"type": "delegations", "type": "fileSnapshot", "outPath": "/tmp/x"}',
         b"{",
     ],
 )
@@ -122,34 +122,34 @@ async def test_other_requests_never_reach_the_node(request_: Any) -> None:
 
 async def test_the_node_reads_what_was_understood_here() -> None:
     """Not the bytes, where a key that comes twice may mean the one or the other."""
-    twice = b'{"type": "fileSnapshot", "type": "portfolio"}'
+    twice = b'{"type": "fileSnapshot", "type": "delegations"}'
     async with sidecar(says(http(200, BODY))) as (port, peer):
         assert (await post(port, twice))[0] == 200
-        assert peer.requests == [{"type": "portfolio"}]
+        assert peer.requests == [{"type": "delegations"}]
 
 
 async def test_without_an_info_server_the_answer_says_what_is_missing() -> None:
     async with serving(None) as port:
-        status, _, body = await post(port, ROLE)
+        status, _, body = await post(port, QUERY)
         assert status == 422
-        assert json.loads(body)["msg"].startswith("portfolio is not answered here; ask an API")
+        assert json.loads(body)["msg"].startswith("delegations is not answered here; ask an API")
         async with connected(port) as client:
-            await send(client, 3, ROLE)
+            await send(client, 3, QUERY)
             number, response = await hear(client)
             assert (number, response["type"]) == (3, "error")
-            assert "portfolio is not answered here" in response["payload"]
+            assert "delegations is not answered here" in response["payload"]
 
 
 async def test_a_node_that_can_not_be_reached() -> None:
     async with serving(PassThrough(InfoClient(f"http://127.0.0.1:{free_port()}/info"))) as port:
-        status, _, body = await post(port, ROLE)
+        status, _, body = await post(port, QUERY)
         assert status == 502
         assert "can't be reached" in json.loads(body)["msg"]
 
 
 async def test_a_node_that_is_slow() -> None:
     async with sidecar(stays_silent, timeout_s=0.05) as (port, _):
-        status, _, body = await post(port, ROLE)
+        status, _, body = await post(port, QUERY)
         assert status == 504
         assert "gave no answer in 0.05 s" in json.loads(body)["msg"]
 
@@ -159,7 +159,7 @@ async def test_only_so_many_wait_for_the_node() -> None:
         statuses: list[int] = []
 
         async def ask() -> None:
-            statuses.append((await post(port, ROLE))[0])
+            statuses.append((await post(port, QUERY))[0])
 
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
@@ -176,7 +176,7 @@ async def test_nothing_else_of_the_connection_waits() -> None:
         await stream.send(http(200, BODY))
 
     async with sidecar(slow) as (port, _), connected(port) as client:
-        await send(client, 1, ROLE)
+        await send(client, 1, QUERY)
         await send(client, 2, {"type": "allMids"})
         assert (await hear(client))[0] == 2
         release.set()
@@ -184,14 +184,14 @@ async def test_nothing_else_of_the_connection_waits() -> None:
         assert number == 1
         assert response == {
             "type": "info",
-            "payload": {"type": "portfolio", "data": json.loads(BODY)},
+            "payload": {"type": "delegations", "data": json.loads(BODY)},
         }
 
 
 async def test_one_connection_may_wait_for_so_much() -> None:
     async with sidecar(stays_silent, timeout_s=5) as (port, _), connected(port) as client:
         for number in range(9):
-            await send(client, number, ROLE)
+            await send(client, number, QUERY)
         number, response = await hear(client)
         assert number == 8
         assert response["payload"] == "429: 8 requests wait for the node already"
@@ -202,7 +202,7 @@ async def test_a_client_that_goes_leaves_nothing_waiting() -> None:
         pass_through = PassThrough(InfoClient(peer.url), timeout_s=60)
         async with serving(pass_through) as port:
             async with connected(port) as client:
-                await send(client, 1, ROLE)
+                await send(client, 1, QUERY)
                 while not peer.requests:
                     await anyio.sleep(0.002)
                 assert pass_through._waiting == 1
@@ -213,7 +213,7 @@ async def test_a_client_that_goes_leaves_nothing_waiting() -> None:
 @pytest.mark.parametrize("body", [b"{", b"\xff", b'"\xff"', b"", b"1 2"])
 async def test_an_answer_that_is_no_json_breaks_no_frame(body: bytes) -> None:
     async with sidecar(says(http(200, body))) as (port, _), connected(port) as client:
-        await send(client, 1, ROLE)
+        await send(client, 1, QUERY)
         error = {"type": "error", "payload": "502: the node's answer is not JSON"}
         assert await hear(client) == (1, error)
 
