@@ -26,6 +26,7 @@ from sidecar.state.market import Market
 from sidecar.state.users import User, Users
 
 FEES = bytes.fromhex("fe" * 20)  # the chain's own account, whose income every fee is
+_TRANSFERS = frozenset(("deposit", "withdraw", "internalTransfer"))
 DEFAULT_LEVERAGE = 20  # or a market's highest, where that is less
 
 
@@ -129,7 +130,10 @@ class Accounts:
 
     def ledger(self, changed: LedgerChanged) -> None:
         """A movement of the balance. O(1)."""
-        self._users.get(changed.user).balance += changed.amount
+        user = self._users.get(changed.user)
+        user.balance += changed.amount
+        if changed.kind in _TRANSFERS:
+            user.deposited += changed.amount
 
     def leverage(self, changed: LeverageChanged) -> None:
         """A leverage, and the isolated margin of the position, which the balance gave or gets.
@@ -193,6 +197,7 @@ class Accounts:
         user.balance = rebuilt.balance
         user.positions = rebuilt.positions
         user.leverages = rebuilt.leverages
+        user.deposited = rebuilt.deposited
         user.funding_paid = rebuilt.funding_paid
 
     def restore_account(self, row: AccountRow) -> None:

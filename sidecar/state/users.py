@@ -38,6 +38,7 @@ class HeightsRow(Record, tag=41, frozen=True):
     ledger: int | None
     events: int | None
     volume: int = 0
+    deposited: int = 0
 
 
 class User:
@@ -52,6 +53,7 @@ class User:
         "address",
         "balance",
         "cloids",
+        "deposited",
         "events_height",
         "fills",
         "fills_height",
@@ -74,6 +76,7 @@ class User:
         height = None if unknown_past else 0
         self.address = address
         self.balance = 0
+        self.deposited = 0  # into the account less out of it, ever
         self.volume = 0  # traded ever, in the quote currency
         self.positions: dict[int, Position] = {}  # by market, none of size 0
         self.leverages: dict[int, Leverage] | None = None  # by market, where the user set one
@@ -132,6 +135,7 @@ class Users:
                 user.ledger_height,
                 user.events_height,
                 user.volume,
+                user.deposited,
             )
 
     def restore(self, row: SourceRow | HeightsRow) -> None:
@@ -148,3 +152,4 @@ class Users:
         user.ledger_height = row.ledger
         user.events_height = row.events
         user.volume = row.volume
+        user.deposited = row.deposited

@@ -23,6 +23,7 @@ from sidecar.api.channels.trades import TradesChannel
 from sidecar.api.channels.user_events import UserEventsChannel
 from sidecar.api.channels.user_fills import UserFillsChannel
 from sidecar.api.channels.user_fundings import UserFundingsChannel
+from sidecar.api.channels.web_data2 import WebData2Channel
 from sidecar.api.messages import Reply
 from sidecar.api.topics import Channel, Message, Topic
 from sidecar.errors import RequestInvalid
@@ -48,6 +49,7 @@ REGISTRY: tuple[type[Channel], ...] = (
     OpenOrdersChannel,
     ClearinghouseStateChannel,
     ActiveAssetDataChannel,
+    WebData2Channel,
     BlocksChannel,
 )
 

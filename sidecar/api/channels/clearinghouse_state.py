@@ -86,9 +86,13 @@ class ClearinghouseStateChannel(AccountChannel):
         return {"dex": "", "user": hex_text(topic.key), "clearinghouseState": account}
 
 
-def _content(view: dict[str, Any]) -> dict[str, Any]:
-    """What counts for a change: all but the time."""
-    inner = view.get("clearinghouseState")
-    if isinstance(inner, dict):
-        return {name: value for name, value in inner.items() if name != "time"}
-    return view
+def _content(view: dict[str, Any]) -> Any:
+    """What counts for a change: all but the times."""
+    account = view.get("clearinghouseState", {})
+    return [
+        {name: value for name, value in one.items() if name not in _NO_CONTENT}
+        for one in (view, account)
+    ]
+
+
+_NO_CONTENT = {"time", "serverTime", "clearinghouseState"}

@@ -31,6 +31,11 @@ class RecentTradesParameters(msgspec.Struct, frozen=True):
 
 def _meta(state: ChainState, parameters: DexParameters) -> dict[str, Any]:
     check_dex(parameters.dex)
+    return meta_view(state)
+
+
+def meta_view(state: ChainState) -> dict[str, Any]:
+    """The rules of all markets, in asset order. Raises `NotInSource`. O(markets)."""
     universe, tables = [], {}
     for market in state.markets.values():
         listing = market.listing

@@ -1,0 +1,59 @@
+"""`webData2`: what a front end shows of a user, in one message: account, orders, markets."""
+
+from typing import Any
+
+from sidecar.api.account_views import clearinghouse_state, look
+from sidecar.api.channels.clearinghouse_state import AccountChannel
+from sidecar.api.context_views import asset_contexts
+from sidecar.api.info.market import meta_view
+from sidecar.api.messages import NS_PER_MS, hex_text, parse_user
+from sidecar.api.open_orders_view import frontend_open_orders
+from sidecar.api.topics import Topic, UserParameters
+from sidecar.fixed import to_text
+from sidecar.state.chain import ChainState
+
+
+class WebData2Channel(AccountChannel):
+    """Computed anew in each block that changed the account, its orders or prices."""
+
+    name = "webData2"
+    parameters = UserParameters
+
+    def key(self, parameters: UserParameters) -> tuple[bytes, str]:
+        """The user's address. Raises `NotInSource` where the node does not tell of accounts."""
+        address = parse_user(parameters.user)
+        look(self.state, address)
+        meta_view(self.state)
+        return address, f"{self.name}:{hex_text(address)}"
+
+    def concerns(self, changed: Any) -> bool:
+        """Orders are shown, too."""
+        return bool(changed.account or changed.open_orders)
+
+    def view(self, topic: Topic) -> dict[str, Any]:
+        """Vaults and TWAP orders are empty: the chain has none. O(positions + orders + markets)."""
+        state = self.state
+        user = look(state, topic.key)
+        agent, valid_until = _unnamed_agent(state, topic.key)
+        return {
+            "clearinghouseState": clearinghouse_state(state, user),
+            "leadingVaults": [],
+            "totalVaultEquity": "0.0",
+            "openOrders": frontend_open_orders(state, topic.key),
+            "agentAddress": agent,
+            "agentValidUntil": valid_until,
+            "cumLedger": to_text(user.deposited),
+            "meta": meta_view(state),
+            "assetCtxs": asset_contexts(state),
+            "serverTime": state.time_ns // NS_PER_MS,
+            "isVault": False,
+            "user": hex_text(topic.key),
+            "twapStates": [],
+        }
+
+
+def _unnamed_agent(state: ChainState, address: bytes) -> tuple[str | None, int | None]:
+    for agent in state.accounts.agents.values():
+        if agent.user == address and not agent.name:
+            return hex_text(agent.agent), agent.valid_until // NS_PER_MS or None
+    return None, None
