@@ -1,6 +1,8 @@
 """The house holds: rooms import downwards only, pure rooms do no I/O, the chain shares nothing."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,3 +67,13 @@ def test_imports_point_downwards(path: Path) -> None:
 def test_pure_rooms_do_no_io(room: str) -> None:
     for path in (ROOT / room).rglob("*.py"):
         assert not {name.split(".")[0] for name in imports(path)} & IMPURE, path
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["api.info", "api.channels", "api.topics", "state.chain", "recovery.resume", "node.log"],
+)
+def test_it_can_be_imported_first(module: str) -> None:
+    """No circle of imports that only works from one end."""
+    command = (sys.executable, "-c", f"import sidecar.{module}")
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0

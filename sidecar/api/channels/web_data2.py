@@ -5,8 +5,8 @@ from typing import Any
 from sidecar.api.account_views import clearinghouse_state, look
 from sidecar.api.channels.clearinghouse_state import AccountChannel
 from sidecar.api.context_views import asset_contexts
-from sidecar.api.info.market import meta_view
 from sidecar.api.messages import NS_PER_MS, hex_text, parse_user
+from sidecar.api.meta_view import meta_view
 from sidecar.api.open_orders_view import frontend_open_orders
 from sidecar.api.topics import Topic, UserParameters
 from sidecar.fixed import to_text

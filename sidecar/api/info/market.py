@@ -11,15 +11,12 @@ from sidecar.api.channels.l4_book import l4_view
 from sidecar.api.context_views import asset_contexts
 from sidecar.api.info.handler import DexParameters, Handler, NoParameters
 from sidecar.api.messages import NS_PER_MS, TradeView, trade_view
+from sidecar.api.meta_view import meta_view, unknown_rules
 from sidecar.api.topics import CoinParameters, check_dex, find_book, find_market
-from sidecar.errors import NotInSource
-from sidecar.fixed import to_text
 from sidecar.limits import L2_LEVELS_DEFAULT, RECENT_TRADES
-from sidecar.node.transitions import ASK, BID, MarketListed
+from sidecar.node.transitions import ASK, BID
 from sidecar.state.aggregation import Aggregation
 from sidecar.state.chain import ChainState
-
-_TIERED_TABLES = 1_000  # and the market: ids of tables with tiers
 
 
 class RecentTradesParameters(msgspec.Struct, frozen=True):
@@ -34,38 +31,6 @@ def _meta(state: ChainState, parameters: DexParameters) -> dict[str, Any]:
     return meta_view(state)
 
 
-def meta_view(state: ChainState) -> dict[str, Any]:
-    """The rules of all markets, in asset order. Raises `NotInSource`. O(markets)."""
-    universe, tables = [], {}
-    for market in state.markets.values():
-        listing = market.listing
-        if listing.sz_decimals is None or listing.max_leverage is None:
-            raise _unknown_rules(market.symbol, "meta")
-        table, tiers = _margin_table(market.id, listing)
-        tables[table] = tiers
-        rules = {
-            "name": market.symbol,
-            "szDecimals": listing.sz_decimals,
-            "maxLeverage": listing.max_leverage,
-            "marginTableId": table,
-        }
-        universe.append(rules | ({"onlyIsolated": True} if listing.only_isolated else {}))
-    return {"universe": universe, "marginTables": sorted(tables.items())}
-
-
-def _margin_table(market: int, listing: MarketListed) -> tuple[int, dict[str, Any]]:
-    """The id and tiers of a market's margin table: without tiers the highest leverage is the id, as
-    on Hyperliquid.
-    """
-    assert listing.max_leverage is not None
-    tiers = listing.margin_tiers or ((0, listing.max_leverage),)
-    rows = [{"lowerBound": to_text(lower), "maxLeverage": most} for lower, most in tiers]
-    if len(tiers) == 1:
-        return listing.max_leverage, {"description": "", "marginTiers": rows}
-    description = f"tiered {listing.max_leverage}x"
-    return _TIERED_TABLES + market, {"description": description, "marginTiers": rows}
-
-
 def _meta_and_asset_ctxs(state: ChainState, parameters: DexParameters) -> list[Any]:
     return [_meta(state, parameters), asset_contexts(state)]
 
@@ -77,7 +42,7 @@ def _spot_meta_and_asset_ctxs(state: ChainState, parameters: NoParameters) -> li
 def _spot_meta(state: ChainState, _parameters: NoParameters) -> dict[str, Any]:
     spot = next((symbol for symbol in state.by_symbol if symbol[0] == "@" or "/" in symbol), None)
     if spot is not None:
-        raise _unknown_rules(spot, "spotMeta")
+        raise unknown_rules(spot, "spotMeta")
     return {"universe": [], "tokens": []}
 
 
@@ -115,13 +80,6 @@ def _l4_snapshot(state: ChainState, parameters: CoinParameters) -> dict[str, Any
 
 def _exchange_status(state: ChainState, _parameters: NoParameters) -> dict[str, Any]:
     return {"time": state.time_ns // NS_PER_MS, "specialStatuses": None}
-
-
-def _unknown_rules(symbol: str, request: str) -> NotInSource:
-    return NotInSource(
-        f"this node's files do not carry the rules of {symbol} (szDecimals, leverage), so "
-        f"{request} is not available here; ask an API of the chain itself for it"
-    )
 
 
 HANDLERS = {
