@@ -123,14 +123,18 @@ def _account_rows(state: ChainState) -> Iterator[Record]:
             yield _account_row(user)
 
 
+def _market(one: tuple[int, Any]) -> int:
+    return one[0]
+
+
 def _account_row(user: User) -> AccountRow:
     positions = tuple(
         PositionRow(market, position.sz, position.cost, position.margin)
-        for market, position in user.positions.items()
+        for market, position in sorted(user.positions.items(), key=_market)
     )
     leverages = tuple(
         (market, leverage.value, leverage.is_cross)
-        for market, leverage in (user.leverages or {}).items()
+        for market, leverage in sorted((user.leverages or {}).items(), key=_market)
     )
     return AccountRow(user.address, user.balance, positions, leverages)
 

@@ -115,13 +115,15 @@ class Orders:
             yield StatusRow(status)
 
     def waiting_rows(self) -> Iterator[TriggerRow]:
-        """The waiting orders as a node's snapshot holds them. O(users + orders)."""
-        for user in self._users.by_address.values():
-            for status in (user.waiting or {}).values():
-                yield TriggerRow(status)
+        """The waiting orders as a node's snapshot holds them, oldest first. O(users + n log n)."""
+        rows = [
+            TriggerRow(status)
+            for user in self._users.by_address.values()
+            for status in (user.waiting or {}).values()
+        ]
         for parent, children in self.children.items():
-            for status in children.values():
-                yield TriggerRow(status, parent)
+            rows.extend(TriggerRow(status, parent) for status in children.values())
+        yield from sorted(rows, key=lambda row: row.status.oid)
 
     def restore(self, row: StatusRow) -> None:
         """A row of `rows`. O(1)."""
