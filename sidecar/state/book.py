@@ -90,6 +90,23 @@ class Book:
             level.sz += order.sz
             level.n += 1
 
+    def append(self, order: Order) -> None:
+        """As `add` at the end of a queue, where nobody asks what the level was before. O(1), O(log
+        levels) for the first one at its price.
+        """
+        oid, px, sz = order.oid, order.px, order.sz
+        if oid in self.orders or px <= 0 or sz < 0:
+            self.add(order, 0, {})  # says what is wrong
+            return
+        rank, levels = (-px, self.bids) if order.side == BID else (px, self.asks)
+        level = levels.get(rank)
+        if level is None:
+            level = levels[rank] = Level()
+        level.orders[oid] = self.orders[oid] = order
+        if sz:
+            level.sz += sz
+            level.n += 1
+
     def change(self, order: Order, sz: int, touched: Touched) -> None:
         """Gives a resting order a new size; it keeps its place. O(1)."""
         if sz < 0:

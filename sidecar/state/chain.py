@@ -22,7 +22,6 @@ from sidecar.node.snapshot import (
     TriggerRow,
 )
 from sidecar.node.transitions import (
-    ASK,
     BID,
     PLACING,
     AccountCheck,
@@ -112,8 +111,14 @@ class ChainState:
         """
         assert not self.markets, "restore() fills a new state"
         self.begin_restore(height, time_ns, others)
-        for row in rows:
-            self.restore_row(row)
+        restorers, row = self._restorers, None
+        try:
+            for row in rows:
+                restorer = restorers.get(type(row))
+                if restorer is not None:
+                    restorer(row)
+        except StateMismatch as error:
+            raise self._not_restored(error, row) from None
 
     def begin_restore(
         self,
@@ -144,8 +149,10 @@ class ChainState:
         try:
             restorer(row)
         except StateMismatch as error:
-            what = StateMismatch(f"in the snapshot, {error}")
-            raise self._located(what, self.height, row) from None
+            raise self._not_restored(error, row) from None
+
+    def _not_restored(self, error: StateMismatch, row: Any) -> StateMismatch:
+        return self._located(StateMismatch(f"in the snapshot, {error}"), self.height, row)
 
     def listings(self) -> Iterator[MarketRow]:
         """The markets without anything that happened in them."""
@@ -230,7 +237,7 @@ class ChainState:
                 market.trades_height = height
             if changed.orders_changed:
                 market.orders_height = height
-            if market.fault is None and _any_level_changed(changed):
+            if market.fault is None and changed.any_level_changed():
                 changed.levels_changed = True
                 market.levels_height = height
         for user_changes in changes.users.values():
@@ -383,9 +390,12 @@ class ChainState:
             market.candles.since_ns = self.time_ns or None
 
     def _restore_order(self, row: RestingRow) -> None:
-        status = None if row.status is None else live(row.status)
+        status = row.status
+        if status is not None and status.status == "triggered":
+            status = live(status)
         order = Order(row.oid, row.user, row.side, row.px, row.sz, row.added_ns, status)
-        self._restored(row.market).book.add(order, 0, {})
+        market = self.markets.get(row.market) or self._restored(row.market)
+        market.book.append(order)
         self.orders.restore_resting(row.market, order)
 
     def _restore_trade(self, row: TradeRow) -> None:
@@ -403,11 +413,6 @@ class ChainState:
         if market is None:
             raise StateMismatch(f"the snapshot uses market {market_id} before listing it")
         return market
-
-
-def _any_level_changed(changed: MarketChanges) -> bool:
-    """Stops at the first one: nearly always that is the first one touched."""
-    return any(True for side in (BID, ASK) for _ in changed.changed_levels(side))
 
 
 def live(status: OrderStatus) -> OrderStatus:

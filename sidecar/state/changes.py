@@ -72,6 +72,18 @@ class MarketChanges:
         """The touched levels of a side."""
         return self.bids if side == BID else self.asks
 
+    def any_level_changed(self) -> bool:
+        """Whether there is any of those below. Stops at the first: nearly always the first one
+        touched.
+        """
+        book = self.market.book
+        for touched, levels in ((self.bids, book.bids), (self.asks, book.asks)):
+            for rank, (sz, n) in touched.items():
+                level = levels.get(rank)
+                if n if level is None else level.sz != sz or level.n != n:
+                    return True
+        return False
+
     def changed_levels(self, side: int) -> Iterator[tuple[int, int, int]]:
         """`(rank, sz, n)` of each level that the block left different; 0 and 0 where it is gone.
         O(levels touched).

@@ -136,10 +136,11 @@ class Orders:
 
     def restore_resting(self, market: int, order: Order) -> None:
         """A resting order of a snapshot. O(1)."""
-        user = self._users.get(order.user)
-        user.resting[order.oid] = (market, order)
-        if order.status is not None and order.status.cloid is not None:
-            _name(user, order.status.cloid, order.oid)
+        users, oid, status = self._users, order.oid, order.status
+        user = users.by_address.get(order.user) or users.get(order.user)
+        user.resting[oid] = (market, order)
+        if status is not None and status.cloid is not None:
+            _name(user, status.cloid, oid)
 
     def replace(self, market: int, before: Iterable[Order], now: Iterable[Order]) -> None:
         """The resting orders of a market are others. O(both)."""
