@@ -10,6 +10,7 @@ from sidecar.errors import ConfigInvalid
 from sidecar.limits import SEGMENT_BLOCKS
 
 TRADERS = {"makers": (1, 20), "takers": (1, 200), "gamblers": (0, 10_000)}  # money for so many
+ACTIONS_MAX = 100_000  # of a block by flag: its record stays below the bound of one
 BURST_ACTIONS = 1_500  # a block of the burst profile: about 3,000 transitions
 
 
@@ -46,7 +47,9 @@ class DevnetConfig:
             self._within(key, 1)
         for key, (least, most) in TRADERS.items():
             self._within(key, least, most)
-        self._within("actions_per_block", 0)
+        self._within("actions_per_block", 0, ACTIONS_MAX)
+        if self.info_port is not None:
+            self._within("info_port", 0, 65535)
         if self.blocks is not None:
             self._within("blocks", 0)
         known = {market.symbol for market in MARKETS}

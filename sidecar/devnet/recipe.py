@@ -84,7 +84,7 @@ def read_recipe(path: Path) -> Recipe | None:
         return msgspec.json.decode(content, type=Recipe)
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         what = f"not the record of a development chain ({error}); use a fresh directory"
         raise LogUnwritable(what, path=path) from error
     except OSError as error:

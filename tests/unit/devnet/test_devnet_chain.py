@@ -198,6 +198,8 @@ def test_the_clock_can_be_set_forward_only() -> None:
         ({"snapshot_blocks": 0}, "snapshot_blocks"),
         ({"segment_blocks": 0}, "segment_blocks"),
         ({"actions_per_block": -1}, "actions_per_block"),
+        ({"actions_per_block": 100_001}, "actions_per_block"),
+        ({"info_port": 99_999}, "info_port"),
         ({"blocks": -1}, "blocks"),
         ({"markets": ()}, "markets"),
         ({"markets": ("NTT", "NTT")}, "markets"),

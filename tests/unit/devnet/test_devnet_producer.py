@@ -232,9 +232,10 @@ async def test_a_log_without_its_record_needs_a_fresh_directory(tmp_path: Path) 
     write_recipe(record, msgspec.structs.replace(recipe, rules="devnet/0"))
     with pytest.raises(LogUnwritable, match=r"'devnet/0'.*fresh directory"):
         await produce(config(tmp_path))
-    record.write_text("{")
-    with pytest.raises(LogUnwritable, match="fresh directory"):
-        await produce(config(tmp_path))
+    for content in (b"{", b'{"rules": "\xff"}'):
+        record.write_bytes(content)
+        with pytest.raises(LogUnwritable, match="fresh directory"):
+            await produce(config(tmp_path))
     record.unlink()
     with pytest.raises(LogUnwritable, match="fresh directory"):
         await produce(config(tmp_path))
