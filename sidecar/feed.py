@@ -118,9 +118,9 @@ class Feed:
             replica = Replica(None, Slices())
             await replica.restore(start)
             async for _ in replica.run(start.reader, lambda: self._state.height):
-                if replica.state.faults:
+                if replica.state.faults.everything:
                     break
-            if replica.state.faults:
+            if replica.state.faults.everything:
                 raise StateMismatch("the log behind it contradicts it")
             if start.reader.next_block() is None and not start.reader.is_at_head():
                 raise LogGap("the log does not go on from there", height=start.height + 1)

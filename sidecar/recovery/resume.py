@@ -37,16 +37,18 @@ _log = get_log("recovery")
 
 
 class Client(Protocol):
-    """Who reads a topic again. None of this waits or raises."""
+    """Who reads a topic again. None of this waits or raises; a resumption that it has given up
+    meanwhile is of no meaning to it.
+    """
 
-    def replay(self, topic: Topic, frame: bytes, height: int) -> None:
+    def replay(self, resumption: "Resumption", frame: bytes, height: int) -> None:
         """A message that it missed."""
 
-    def resumed(self, topic: Topic, height: int) -> None:
-        """It has all messages up to `height`."""
+    def resumed(self, resumption: "Resumption") -> None:
+        """It has all messages up to the resumption's height."""
 
-    def lost(self, topic: Topic, height: int, reason: str) -> None:
-        """What came behind `height` can't be made again."""
+    def lost(self, resumption: "Resumption", reason: str) -> None:
+        """What came behind the resumption's height can't be made again."""
 
 
 class Resumption:
@@ -59,6 +61,10 @@ class Resumption:
         self.height = height
         self.client = client
         self.by = time.monotonic() + RESUME_AHEAD_S
+
+    def lost(self, reason: str) -> None:
+        """Tells the client."""
+        self.client.lost(self, reason)
 
 
 Since = Callable[[Topic], int | None]
@@ -81,8 +87,7 @@ class Resumer:
     def add(self, resumption: Resumption) -> None:
         """Sees to it that the client hears of `resumption` again, in one way or the other."""
         if len(self._waiting) >= RESUMPTIONS_WAITING_MAX:
-            client, topic, height = resumption.client, resumption.topic, resumption.height
-            client.lost(topic, height, "too many clients are coming back at once")
+            resumption.lost("too many clients are coming back at once")
             return
         self._waiting.append(resumption)
         self._wake.set()
@@ -112,7 +117,7 @@ class Resumer:
         for one in ahead:
             if one.height > self._state.height and now >= one.by:
                 reason = f"this sidecar is at height {self._state.height}, below {one.height}"
-                one.client.lost(one.topic, one.height, reason)
+                one.lost(reason)
             else:
                 self._waiting.append(one)
 
@@ -149,11 +154,10 @@ class Resumer:
         return [one for one in group if one.height < oldest]
 
     def _start(self, height: int, needs: Needs) -> Start | None:
-        if needs is Needs.NOTHING:
-            after = max(height - 1, 0)  # its own messages say what the first missed one follows
-            chain, time_ns = "", self._state.time_ns
-            return Start(chain, after, time_ns, (), self._origin.reader(after))
         try:
+            if needs is Needs.NOTHING:
+                after = max(height - 1, 0)  # its messages say what the first missed one follows
+                return Start("", after, self._state.time_ns, (), self._origin.reader(after))
             for start in self._origin.starts(height):
                 if needs is Needs.BOOKS or start.whole:
                     return start
@@ -221,7 +225,7 @@ class _Run:
 
     def _hand_over(self) -> None:
         for one in self._group:
-            one.client.resumed(one.topic, one.height)
+            one.client.resumed(one)
 
     def _check(self, replica: ChainState) -> None:
         wrong = replica.faults.everything or next(iter(replica.faults.books.values()), None)
@@ -234,7 +238,7 @@ def _replay(readers: Iterable[Resumption], message: Message, height: int) -> Non
     for one in readers:
         if one.height < height:
             frame = frame or frames.text(encode(message))
-            one.client.replay(one.topic, frame, height)
+            one.client.replay(one, frame, height)
 
 
 def _scope_of(group: list[Resumption], needs: Needs) -> Scope:
@@ -246,5 +250,5 @@ def _scope_of(group: list[Resumption], needs: Needs) -> Scope:
 
 def _without(group: list[Resumption], lost: list[Resumption], reason: str) -> list[Resumption]:
     for one in lost:
-        one.client.lost(one.topic, one.height, reason)
+        one.lost(reason)
     return [one for one in group if one not in lost]

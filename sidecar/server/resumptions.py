@@ -26,61 +26,75 @@ class Resumptions:
         self._subscriber = subscriber
         self._send = send
         self._send_snapshot = send_snapshot
-        self._held: dict[Topic, Nobody] = {}  # open, but not sent to the client yet
+        self._held: dict[Topic, _Held] = {}  # open, but not sent to the client yet
 
     def resume(self, topic: Topic, height: int) -> None:
         """Reads `topic` on from behind `height`. O(frames kept), or later and O(blocks missed)."""
-        hub, resumer = self._services.hub, self._services.resumer
-        since = hub.recent.since(topic)
-        self._held[topic] = Nobody()
-        hub.subscribe(self._held[topic], topic)
+        held = self._held[topic] = _Held(Resumption(topic, height, self))
+        since = self._services.hub.recent.since(topic)
+        self._services.hub.subscribe(held.nobody, topic)
         if since is not None and since <= height <= self._services.state.height:
-            self.resumed(topic, height)
-        elif resumer is not None:
-            resumer.add(Resumption(topic, height, self))
+            self.resumed(held.resumption)
+        elif self._services.resumer is not None:
+            self._services.resumer.add(held.resumption)
         else:
-            self.lost(topic, height, "what was sent then is no longer held")
+            self.lost(held.resumption, "what was sent then is no longer held")
 
     def cancel(self, topic: Topic) -> None:
         """The client does not want it any more, or is gone."""
-        nobody = self._held.pop(topic, None)
-        if nobody is not None:
-            self._services.hub.unsubscribe(nobody, topic)
+        held = self._held.pop(topic, None)
+        if held is not None:
+            self._services.hub.unsubscribe(held.nobody, topic)
 
     def cancel_all(self) -> None:
         """Likewise for all."""
         for topic in list(self._held):
             self.cancel(topic)
 
-    def replay(self, topic: Topic, frame: bytes, height: int) -> None:
-        """A message that it missed."""
-        if topic in self._held:
-            self._send(frame, topic, height)
+    def replay(self, resumption: Resumption, frame: bytes, height: int) -> None:
+        """A message that the client missed."""
+        if self._is_held(resumption):
+            self._send(frame, resumption.topic, height)
 
-    def resumed(self, topic: Topic, height: int) -> None:
-        """It has all up to `height`: the rest is at hand, then it reads live."""
-        if topic not in self._held:
+    def resumed(self, resumption: Resumption) -> None:
+        """It has all up to the resumption's height: the rest is at hand, then it reads live."""
+        if not self._is_held(resumption):
             return
+        topic, height = resumption.topic, resumption.height
         recent, resumer = self._services.hub.recent, self._services.resumer
         since = recent.since(topic)
-        if since is None or since > height:  # let go meanwhile, for want of room
-            if resumer is not None:
-                resumer.add(Resumption(topic, height, self))
+        if resumer is not None and (since is None or since > height):
+            resumer.add(resumption)  # let go meanwhile, for want of room
             return
         for frame_height, frame in recent.above(topic, height):
             self._send(frame, topic, frame_height)
         self._go_live(topic)
 
-    def lost(self, topic: Topic, height: int, reason: str) -> None:
-        """What came behind `height` can't be had: says so, then begins anew."""
-        if topic not in self._held:
+    def lost(self, resumption: Resumption, reason: str) -> None:
+        """What came behind its height can't be had: says so, then begins anew."""
+        if not self._is_held(resumption):
             return
-        newest = self._services.state.height
-        gap = gap_message(topic, min(height, newest) + 1, newest, reason)
+        topic, newest = resumption.topic, self._services.state.height
+        gap = gap_message(topic, min(resumption.height, newest) + 1, newest, reason)
         self._send(frames.text(encode(gap)), topic, newest)
         self._go_live(topic)
         self._send_snapshot(topic)
 
+    def _is_held(self, resumption: Resumption) -> bool:
+        """Not if the client has given it up, and perhaps subscribed anew."""
+        held = self._held.get(resumption.topic)
+        return held is not None and held.resumption is resumption
+
     def _go_live(self, topic: Topic) -> None:
         self._services.hub.subscribe(self._subscriber, topic)
         self.cancel(topic)
+
+
+class _Held:
+    """A topic that is kept open for one resumption."""
+
+    __slots__ = ("nobody", "resumption")
+
+    def __init__(self, resumption: Resumption) -> None:
+        self.nobody = Nobody()
+        self.resumption = resumption

@@ -195,7 +195,8 @@ class WebSocketSession:
 
     def _send_beyond_bound(self, frame: bytes, topic: Topic, height: int) -> None:
         self._connection.send(frame, topic, height, counted=False)
-        self._check_outbox("snapshots")
+        if self._connection.outbox.bytes > self._services.settings.outbox_bytes_max:
+            self._close_slow(topic, height)
 
     def _unsubscribe(self, request: Unsubscribe) -> None:
         topic = self._services.channels.resolve(request.subscription)

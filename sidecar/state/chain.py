@@ -212,6 +212,7 @@ class ChainState:
                 rebuilt._add_market(market.listing)  # noqa: SLF001 - it ends here
         for name in ("height", "time_ns", "markets", "by_symbol", "users", *_COMPONENTS):
             setattr(self, name, getattr(rebuilt, name))
+        rebuilt.faults.found += self.faults.found
         self.faults = rebuilt.faults
 
     def adopt_book(self, rebuilt: Market) -> None:
