@@ -79,7 +79,7 @@ class CandleRow(Record, tag=49, frozen=True):
     high: int
     low: int
     close: int
-    volume: int
+    volume: str  # as text: a month's may be more than 64 bits
     trades: int
 
 
@@ -145,18 +145,17 @@ class Candles:
         yield CandlesRow(market, self.since_ns)
         for interval, series in (self._series or {}).items():
             for one in series:
-                yield CandleRow(market, interval, *msgspec.structs.astuple(one))
+                yield _row(market, interval, one)
         if self._minute is not None:
-            yield CandleRow(market, "", *msgspec.structs.astuple(self._minute))
+            yield _row(market, "", self._minute)
 
     def restore(self, row: CandlesRow | CandleRow) -> None:
         """A row of `rows`. O(1)."""
         if isinstance(row, CandlesRow):
             self.since_ns = row.since_ns
             return
-        candle = Candle(
-            row.start_ms, row.open, row.high, row.low, row.close, row.volume, row.trades
-        )
+        prices = (row.open, row.high, row.low, row.close)
+        candle = Candle(row.start_ms, *prices, int(row.volume), row.trades)
         if row.interval:
             self._all_series()[row.interval].append(candle)
         else:
@@ -191,6 +190,11 @@ class Candles:
 
     def _is_whole(self, start_ms: int) -> bool:
         return self.since_ns is not None and start_ms * _NS_PER_MS >= self.since_ns
+
+
+def _row(market: int, interval: str, one: Candle) -> CandleRow:
+    prices = (one.open, one.high, one.low, one.close)
+    return CandleRow(market, interval, one.start_ms, *prices, str(one.volume), one.trades)
 
 
 def start_of(interval: str, time_ms: int) -> int:

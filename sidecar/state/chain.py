@@ -79,6 +79,7 @@ class ChainState:
         self.accounts = Accounts(self.users, self.markets)
         self.orders = Orders(self.users)
         self.history = History(self.users)
+        self._since_ns: int | None = None  # from when on trades are known, where not from the first
         self._restorers: dict[type, Callable[[Any], None]] = {}
         self._changes = Changes(0, 0, 0, self.users)
         self._placed: dict[int, OrderStatus] = {}  # this block's placed orders that do not rest yet
@@ -130,6 +131,7 @@ class ChainState:
         self.height = height
         self.time_ns = time_ns
         self.users.unknown_past = height > 0
+        self._since_ns = time_ns + 1 if time_ns else None
         self.accounts.complete = self.users.money_told = height == 0
         self._restorers = {
             MarketRow: self._restore_market,
@@ -210,7 +212,15 @@ class ChainState:
         for market in self.markets.values():
             if market.id not in rebuilt.markets:
                 rebuilt._add_market(market.listing)  # noqa: SLF001 - it ends here
-        for name in ("height", "time_ns", "markets", "by_symbol", "users", *_COMPONENTS):
+        for name in (
+            "height",
+            "time_ns",
+            "_since_ns",
+            "markets",
+            "by_symbol",
+            "users",
+            *_COMPONENTS,
+        ):
             setattr(self, name, getattr(rebuilt, name))
         rebuilt.faults.found += self.faults.found
         self.faults = rebuilt.faults
@@ -271,6 +281,9 @@ class ChainState:
         if listing.symbol in self.by_symbol:
             raise StateMismatch(f"symbol {listing.symbol} is listed twice")
         market = Market(listing)
+        if self.users.unknown_past:  # rows of a checkpoint may know more
+            market.levels_height = None
+            market.candles.since_ns = self._since_ns
         self.markets[market.id] = market
         self.by_symbol[market.symbol] = market
         return market
@@ -386,9 +399,6 @@ class ChainState:
         market.mark_px = row.mark_px
         market.trades_height = row.trades_height
         market.orders_height = row.orders_height
-        if self.users.unknown_past:  # rows of a checkpoint may know more
-            market.levels_height = None
-            market.candles.since_ns = self.time_ns or None
 
     def _restore_order(self, row: RestingRow) -> None:
         status = row.status

@@ -10,7 +10,7 @@ from sidecar.limits import FUNDING_RATES_KEPT
 from sidecar.node.transitions import Fill, FundingSettled, Record
 
 _MINUTE_NS = 60_000_000_000
-_DAY_NS = 24 * 60 * _MINUTE_NS
+DAY_NS = 24 * 60 * _MINUTE_NS
 
 
 class Minute(msgspec.Struct, gc=False):
@@ -36,8 +36,8 @@ class MinuteRow(Record, tag=50, frozen=True):
 
     market: int
     start_ns: int
-    notional: int
-    volume: int
+    notional: str  # as text: it may be more than 64 bits
+    volume: str
     first_px: int
     last_px: int
 
@@ -109,7 +109,8 @@ class Context:
         """What `restore` takes. O(minutes + rates)."""
         yield ContextRow(market, self._px_before)
         for one in self._minutes:
-            yield MinuteRow(market, *msgspec.structs.astuple(one))
+            sums = (str(one.notional), str(one.volume))
+            yield MinuteRow(market, one.start_ns, *sums, one.first_px, one.last_px)
         for rate in self.rates:
             yield RateRow(market, rate.time_ns, rate.rate, rate.premium)
 
@@ -120,14 +121,15 @@ class Context:
         elif isinstance(row, RateRow):
             self.rates.append(Rate(row.time_ns, row.rate, row.premium))
         else:
-            minute = Minute(row.start_ns, row.notional, row.volume, row.first_px, row.last_px)
+            sums = (int(row.notional), int(row.volume))
+            minute = Minute(row.start_ns, *sums, row.first_px, row.last_px)
             self._minutes.append(minute)
             self._notional += minute.notional
             self._volume += minute.volume
 
     def _expire(self, time_ns: int) -> None:
         minutes = self._minutes
-        while minutes and minutes[0].start_ns + _MINUTE_NS <= time_ns - _DAY_NS:
+        while minutes and minutes[0].start_ns + _MINUTE_NS <= time_ns - DAY_NS:
             gone = minutes.popleft()
             self._notional -= gone.notional
             self._volume -= gone.volume

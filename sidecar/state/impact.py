@@ -1,7 +1,7 @@
 """What a market order of some size would pay, and the premium that funding is made of.
 
     premium = (max(impact bid - oracle, 0) - max(oracle - impact ask, 0)) / oracle
-    rate    = (premium + clamp(interest - premium, -0.05%, 0.05%)) / 8       an hour's, of eight
+    rate    = (premium + clamp(interest - premium, -0.05%, 0.05%)) / 8       an hour's, at most 4%
 
 (hyperliquid.gitbook.io/hyperliquid-docs/trading/funding)
 """
@@ -13,9 +13,12 @@ from sidecar.state.market import Market
 
 IMPACT_NOTIONAL = 1_000_000 * SCALE  # of the native chain's quote currency, yen
 IMPACT_NOTIONAL_USD = 6_000 * SCALE  # Hyperliquid's for most markets
+IMPACT_NOTIONAL_USD_LARGE = 20_000 * SCALE  # and for BTC and ETH
 INTEREST = SCALE // 10_000  # 0.01% for eight hours
 CLAMP = 5 * SCALE // 10_000
 HOURS = 8
+RATE_MAX = 4 * SCALE // 100  # of an hour
+_LARGE = frozenset(("BTC", "ETH"))
 
 
 def impact_px(market: Market, side: int) -> int | None:
@@ -23,17 +26,18 @@ def impact_px(market: Market, side: int) -> int | None:
     where it holds less. O(levels taken).
     """
     has_rules = market.listing.max_leverage is not None  # Hyperliquid's files don't tell them
-    notional = IMPACT_NOTIONAL if has_rules else IMPACT_NOTIONAL_USD
+    in_usd = IMPACT_NOTIONAL_USD_LARGE if market.symbol in _LARGE else IMPACT_NOTIONAL_USD
+    notional = IMPACT_NOTIONAL if has_rules else in_usd
     return _average_px(market.book, side, notional)
 
 
 def _average_px(book: Book, side: int, wanted: int) -> int | None:
+    """Rounded down once: wanted / (whole levels' sizes + what is left / the last level's price)."""
     spent, taken = 0, 0
     for px, sz, _ in book.levels(side):
         notional = px * sz // SCALE
         if spent + notional >= wanted:
-            taken += (wanted - spent) * SCALE // px
-            return divide(wanted * SCALE, taken, Rounding.HALF_EVEN) if taken else px
+            return wanted * SCALE * px // (taken * px + (wanted - spent) * SCALE)
         spent += notional
         taken += sz
     return None
@@ -52,4 +56,5 @@ def premium(market: Market) -> int | None:
 def hourly_rate(of_premium: int) -> int:
     """The funding rate of an hour at a premium, both in units of 1e-8."""
     clamped = max(-CLAMP, min(CLAMP, INTEREST - of_premium))
-    return divide(of_premium + clamped, HOURS, Rounding.HALF_EVEN)
+    rate = divide(of_premium + clamped, HOURS, Rounding.HALF_EVEN)
+    return max(-RATE_MAX, min(RATE_MAX, rate))

@@ -37,8 +37,8 @@ class HeightsRow(Record, tag=41, frozen=True):
     fundings: int | None
     ledger: int | None
     events: int | None
-    volume: int = 0
-    deposited: int = 0
+    volume: str = "0"  # as text: more than 64 bits
+    deposited: str = "0"
 
 
 class User:
@@ -134,8 +134,8 @@ class Users:
                 user.fundings_height,
                 user.ledger_height,
                 user.events_height,
-                user.volume,
-                user.deposited,
+                str(user.volume),
+                str(user.deposited),
             )
 
     def restore(self, row: SourceRow | HeightsRow) -> None:
@@ -151,5 +151,5 @@ class Users:
         user.fundings_height = row.fundings
         user.ledger_height = row.ledger
         user.events_height = row.events
-        user.volume = row.volume
-        user.deposited = row.deposited
+        user.volume = int(row.volume)
+        user.deposited = int(row.deposited)

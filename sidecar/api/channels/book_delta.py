@@ -78,7 +78,7 @@ def checksum(book: Book) -> int:
 
 
 def _changed_levels(changed: MarketChanges, side: int) -> list[Level]:
-    return [_level((abs(rank), sz, n)) for rank, sz, n in changed.changed_levels(side)]
+    return [_level((abs(rank), sz, n)) for rank, sz, n in sorted(changed.changed_levels(side))]
 
 
 def _level(quote: Quote) -> Level:

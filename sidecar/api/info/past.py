@@ -18,6 +18,7 @@ from sidecar.state.market import Market
 
 _FOR_EVER_MS = 1 << 53
 _HOUR_MS = 3_600_000
+NS_PER_S = 1_000_000_000
 
 
 class CandleRequest(msgspec.Struct, rename="camel", frozen=True):
@@ -90,7 +91,8 @@ def _predicted(state: ChainState, market: Market) -> dict[str, Any] | None:
     rates = market.context.rates
     interval_ms = _HOUR_MS
     if len(rates) > 1:
-        interval_ms = max((rates[-1].time_ns - rates[-2].time_ns) // NS_PER_MS, 1)
+        between_s = (rates[-1].time_ns - rates[-2].time_ns) / NS_PER_S  # of blocks: they jitter
+        interval_ms = max(round(between_s), 1) * 1000
     time_ms = state.time_ns // NS_PER_MS
     following = (time_ms // interval_ms + 1) * interval_ms
     return {"fundingRate": to_text(hourly_rate(now)), "nextFundingTime": following}

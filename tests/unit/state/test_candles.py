@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,3 +153,16 @@ def test_rates_are_kept_and_come_back() -> None:
         copy.restore(row)
     assert copy.rates == context.rates
     assert (copy.rates[-1].rate, copy.rates[-1].premium) == (10, 20)
+
+
+def test_sums_of_more_than_64_bits_come_back() -> None:
+    candles, context = Candles(), Context()
+    huge = Traded(START_NS, 90_000_000, 90_000_000_000)
+    for minute in range(9):
+        time_ns = START_NS + minute * 60_000_000_000
+        candles.trade(time_ns, huge.px * PX, huge.sz * PX)
+        context.trade(time_ns, fill_of(huge))
+    rows = [*candles.rows(1), *context.rows(1)]
+    encoded = msgspec.msgpack.encode(rows)
+    assert encoded
+    assert again(candles).between("1M", 0, FOR_EVER) == candles.between("1M", 0, FOR_EVER)

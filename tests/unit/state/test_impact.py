@@ -1,0 +1,59 @@
+"""Impact prices, premium and rate against the chain's own formulas, and by hand."""
+
+import pytest
+
+from account_case import crash_chain
+from blocks import PX, ask, bid, state_of
+from sidecar.devnet.execution.funding import IMPACT_NOTIONAL as CHAINS
+from sidecar.devnet.execution.funding import impact_px as chains_impact_px
+from sidecar.fixed import SCALE
+from sidecar.node.log import decode_block, encode_block
+from sidecar.node.transitions import ASK, BID, MarketListed, PricesUpdated
+from sidecar.state.chain import ChainState
+from sidecar.state.impact import IMPACT_NOTIONAL, hourly_rate, impact_px, premium
+
+
+def test_impact_prices_are_the_chains() -> None:
+    assert IMPACT_NOTIONAL == CHAINS
+    chain, state, compared = crash_chain(), ChainState(), 0
+    for _ in range(80):
+        state.apply(decode_block(encode_block(chain.step())))
+        for market in state.markets.values():
+            book = chain.exchange.matching.books[market.id]
+            for side in (BID, ASK):
+                mine = impact_px(market, side)
+                if mine is not None:
+                    assert abs(mine - chains_impact_px(book.queue(side), CHAINS)) <= 1
+                    compared += 1
+    assert compared > 500
+
+
+def test_one_level_is_its_price_and_a_thin_book_has_none() -> None:
+    state = state_of(bid(1, 90, 100_000), ask(2, 110, 100), PricesUpdated(((1, 100 * PX, PX),)))
+    market = state.markets[1]
+    assert impact_px(market, BID) == 90 * PX
+    assert impact_px(market, ASK) is None
+    assert premium(market) is None
+
+
+def test_premium_is_of_the_oracle() -> None:
+    state = state_of(
+        bid(1, 102, 100_000), ask(2, 110, 100_000), PricesUpdated(((1, 100 * PX, PX),))
+    )
+    assert premium(state.markets[1]) == 2 * SCALE // 100
+
+
+def test_dollars_where_the_rules_are_not_known() -> None:
+    state = state_of(
+        MarketListed(8, "BTC"), MarketListed(9, "DOGE"), bid(1, 100, 70, 8), bid(2, 100, 70, 9)
+    )
+    assert impact_px(state.markets[8], BID) is None
+    assert impact_px(state.markets[9], BID) == 100 * PX
+
+
+@pytest.mark.parametrize(
+    ("of_premium", "rate"),
+    [(0, 1_250), (10_000, 1_250), (100_000, 6_250), (-100_000, -6_250), (SCALE, 4_000_000)],
+)
+def test_the_rate_of_an_hour(of_premium: int, rate: int) -> None:
+    assert hourly_rate(of_premium) == rate
