@@ -32,13 +32,14 @@ def impact_px(market: Market, side: int) -> int | None:
 
 
 def _average_px(book: Book, side: int, wanted: int) -> int | None:
-    """Rounded down once: wanted / (whole levels' sizes + what is left / the last level's price)."""
-    spent, taken = 0, 0
+    """Rounded as the chain does: the size down, then the price."""
+    left, taken = wanted * SCALE, 0
     for px, sz, _ in book.levels(side):
-        notional = px * sz // SCALE
-        if spent + notional >= wanted:
-            return wanted * SCALE * px // (taken * px + (wanted - spent) * SCALE)
-        spent += notional
+        notional = px * sz
+        if notional >= left:
+            taken += left // px
+            return wanted * SCALE // taken if taken else px
+        left -= notional
         taken += sz
     return None
 
