@@ -45,6 +45,7 @@ bench: $(VENV)/.made
 	$(BIN)/python benchmarks/devnet.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/fanout.py
+	$(BIN)/python benchmarks/state.py
 	$(BIN)/python benchmarks/recovery.py
 
 clean:
