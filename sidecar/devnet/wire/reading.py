@@ -1,4 +1,4 @@
-"""Actions as traders send them, JSON objects (`wire_schema.py`), into the exchange's actions."""
+"""Actions as traders send them, JSON (`api/orders/schema.py`), into the exchange's actions."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,6 +7,26 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from sidecar.api.orders.schema import (
+    NS_PER_MS,
+    NTLI_UNIT,
+    TIME_MS_MAX,
+    ApproveAgentAction,
+    BatchModifyAction,
+    CancelAction,
+    CancelByCloidAction,
+    FaucetAction,
+    Modification,
+    ModifyAction,
+    NoopAction,
+    OrderAction,
+    ScheduleCancelAction,
+    UpdateIsolatedMarginAction,
+    UpdateLeverageAction,
+    UsdSendAction,
+    WireAction,
+    WireOrder,
+)
 from sidecar.api.orders.signing import parse_address
 from sidecar.devnet.execution.actions import (
     NA,
@@ -28,26 +48,6 @@ from sidecar.devnet.execution.actions import (
 from sidecar.devnet.execution.markets import NUMBER_MAX, QUOTE, Market
 from sidecar.devnet.execution.orders import GTC, IOC, MARKET
 from sidecar.devnet.execution.refusals import ActionRefused
-from sidecar.devnet.wire.schema import (
-    NS_PER_MS,
-    NTLI_UNIT,
-    TIME_MS_MAX,
-    ApproveAgentAction,
-    BatchModifyAction,
-    CancelAction,
-    CancelByCloidAction,
-    FaucetAction,
-    Modification,
-    ModifyAction,
-    NoopAction,
-    OrderAction,
-    ScheduleCancelAction,
-    UpdateIsolatedMarginAction,
-    UpdateLeverageAction,
-    UsdSendAction,
-    WireAction,
-    WireOrder,
-)
 from sidecar.errors import NumberInvalid, RequestInvalid
 from sidecar.fixed import SCALE, parse
 from sidecar.node.transitions import ASK, BID

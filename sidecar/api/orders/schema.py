@@ -1,5 +1,7 @@
 """The JSON of every action that the chain takes, as types: Hyperliquid's names and shapes.
 
+Both ends of order entry read it: the sidecar, and the development chain.
+
 `faucet` is ours: `{"type": "faucet", "amount": "1000000"}` deposits quote currency for whoever
 signs it. (https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/exchange-endpoint)
 """
@@ -9,9 +11,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from sidecar.devnet.execution.markets import NUMBER_MAX
-from sidecar.limits import DEVNET_BATCH_MAX
+from sidecar.limits import ACTION_BATCH_MAX
 
+NUMBER_MAX = (1 << 63) - 1  # the largest int of every language's 64 bits
 NTLI_UNIT = 100  # updateIsolatedMargin counts in 1e-6
 NS_PER_MS = 1_000_000
 TIME_MS_MAX = (1 << 63) // NS_PER_MS - 1
@@ -63,7 +65,7 @@ class Modification(msgspec.Struct, frozen=True):
     order: WireOrder
 
 
-_Batch = Meta(min_length=1, max_length=DEVNET_BATCH_MAX)
+_Batch = Meta(min_length=1, max_length=ACTION_BATCH_MAX)
 
 
 class OrderAction(msgspec.Struct, frozen=True, tag="order"):
