@@ -90,6 +90,7 @@ PING_INTERVAL_S = 20.0
 PONG_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
 DRAIN_TIMEOUT_S = 5.0  # shutdown
+OPERATOR_CONNECTIONS_MAX = 16
 ACCEPT_BACKOFF_S = 0.1  # after EMFILE and its like
 
 WAITING_SNAPSHOT_BYTES_MAX = 64 << 20  # snapshots waiting for one client: three of the largest
@@ -140,7 +141,33 @@ DEVNET_OPEN_ORDERS_MAX = 1_000  # of an account, resting and waiting; Hyperliqui
 DEVNET_MEMPOOL_ACTIONS_MAX = 10_000  # signed actions that wait for the next block
 DEVNET_MEMPOOL_BYTES_MAX = 16 << 20  # of their bodies: one block's inputs are one record
 DEVNET_NONCES_KEPT = 100  # of a signer, the highest; Hyperliquid's own
-DEVNET_BATCH_MAX = 500  # orders or cancels of one action: as many as fit a body
+
+# Signed actions
+ACTION_BATCH_MAX = 500  # orders or cancels of one: as many as fit a body
+
+BUCKETS_KEPT = 100_000  # of addresses and accounts that asked of late
+SENT_ACTIONS_KEPT = 50_000  # with their answers, to tell them again: about 1 kB each
+ORDERS_PER_S_PER_IP = 100.0  # requests, one and a fortieth of each order; Hyperliquid: 20
+ORDERS_BURST_PER_IP = 2_000
+ORDERS_PER_S_PER_ACCOUNT = 50.0
+ORDERS_BURST_PER_ACCOUNT = 1_000
+ORDERS_IN_FLIGHT_PER_IP = 2_000
+ORDERS_IN_FLIGHT_PER_ACCOUNT = 500
+ORDERS_BATCH_WEIGHT = 40  # orders for which one more request is counted; Hyperliquid's own
+ORDERS_ADMITTED_PER_TURN = 50  # of the event loop: 100 us each, then blocks get their turn
+ORDERS_WAITING_MAX = 20_000  # to be admitted
+ORDER_TRACES_KEPT = 1_000
+ORDERS_FLUSH_S = 0.5  # for what connections sent when they ended
+ORDERS_DRAIN_S = 1.0  # for answers that are on their way when the server ends
+
+# The submission socket, the sidecar's end
+SUBMIT_ANSWER_TIMEOUT_S = 5.0
+SUBMIT_LATE_S = 60.0  # beyond that an answer is not waited for at all
+SUBMIT_IN_FLIGHT_MAX = 8_000  # the node takes 10,000
+SUBMIT_WAITING_BYTES_MAX = 16 << 20  # that the kernel did not take
+SUBMIT_BACKOFF_S = 0.05  # before connecting again; doubled each time
+SUBMIT_BACKOFF_MAX_S = 1.0
+SUBMIT_SLICE_S = 0.003  # of answers in a row
 
 # The submission socket
 SUBMISSION_CONNECTIONS_MAX = 64  # sidecars beside one node; each has one
