@@ -19,6 +19,14 @@ Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 SecondsOrNever = Annotated[float, Meta(ge=0)]
 
+ORDER_RULES = (
+    *("expiry", "nonce", "account", "market"),
+    *("tick", "lot", "notional", "reduce_only", "band", "margin"),
+)
+"""By which an order is refused before it is sent; each can be left to the chain. Schema and
+signature can't: without them nobody is known.
+"""
+
 
 class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the node's output is."""
@@ -102,6 +110,58 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = limits.PONG_TIMEOUT_S
 
 
+class OrderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which orders are sent on to the node, and how many."""
+
+    skip_rules: Annotated[
+        str,
+        Meta(
+            description=f"rules that are left to the chain, separated by commas, of "
+            f"{', '.join(ORDER_RULES)}"
+        ),
+    ] = ""
+    per_s_per_ip: Annotated[
+        Seconds, Meta(description="actions a second of one address, after a burst")
+    ] = limits.ORDERS_PER_S_PER_IP
+    burst_per_ip: Annotated[Positive, Meta(description="actions of one address at once")] = (
+        limits.ORDERS_BURST_PER_IP
+    )
+    per_s_per_account: Annotated[
+        Seconds, Meta(description="actions a second of one account, after a burst")
+    ] = limits.ORDERS_PER_S_PER_ACCOUNT
+    burst_per_account: Annotated[Positive, Meta(description="actions of one account at once")] = (
+        limits.ORDERS_BURST_PER_ACCOUNT
+    )
+    in_flight_per_ip: Annotated[
+        Positive, Meta(description="actions of one address that wait for their blocks")
+    ] = limits.ORDERS_IN_FLIGHT_PER_IP
+    in_flight_per_account: Annotated[
+        Positive, Meta(description="actions of one account that wait for their blocks")
+    ] = limits.ORDERS_IN_FLIGHT_PER_ACCOUNT
+    answer_timeout_s: Annotated[
+        Seconds, Meta(description="time for the node's answer, after which the fate is unknown")
+    ] = limits.SUBMIT_ANSWER_TIMEOUT_S
+
+    def __post_init__(self) -> None:
+        unknown = self.off() - frozenset(ORDER_RULES)
+        if unknown:
+            names = ", ".join(ORDER_RULES)
+            raise ValueError(f"skip_rules: there is no {min(unknown)!r}; there are {names}")
+
+    def off(self) -> frozenset[str]:
+        """The rules to skip."""
+        return frozenset(filter(None, (name.strip() for name in self.skip_rules.split(","))))
+
+
+class OperatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What operators and their tools connect to."""
+
+    host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="port for /healthz and /readyz; 0 picks one")
+    ] = 8011
+
+
 class CheckpointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sidecar's own checkpoints, from which it goes on after a restart."""
 
@@ -131,6 +191,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     source: SourceSettings = SourceSettings()
     server: ServerSettings = ServerSettings()
+    orders: OrderSettings = OrderSettings()
+    operator: OperatorSettings = OperatorSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     log: LogSettings = LogSettings()
 

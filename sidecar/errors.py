@@ -20,6 +20,8 @@
         ├── StateUnavailable what is asked for is known to be wrong now and is being rebuilt
         ├── SubmissionInvalid    bytes on the submission socket that make no sense
         ├── SignatureInvalid a signature that nobody can have made; answered
+        ├── NotAdmitted      a signed action that the chain would refuse; carries the answer
+        ├── Limited          too much at a time; carries when to come back
         └── ProtocolViolated      a WebSocket close code and a reason
 
 Ours (a bug) is any other exception. Foreign exceptions are translated where the foreign library is
@@ -27,6 +29,7 @@ called.
 """
 
 from pathlib import Path
+from typing import Any
 
 
 class SidecarError(Exception):
@@ -145,6 +148,26 @@ class SubmissionInvalid(PeerError):
 
 class SignatureInvalid(PeerError):
     """A signature from which no signer can be recovered. The message says what is wrong with it."""
+
+
+class NotAdmitted(PeerError):
+    """A signed action that the chain would refuse, by the rule `rule`, in the chain's words.
+
+    `response` is what the exchange endpoint answers to orders that are refused one by one.
+    """
+
+    def __init__(self, rule: str, what: str, response: dict[str, Any] | None = None) -> None:
+        super().__init__(what)
+        self.rule = rule
+        self.response = response
+
+
+class Limited(PeerError):
+    """More than a client may do at a time. `retry_after_s` is when it may go on."""
+
+    def __init__(self, what: str, retry_after_s: float) -> None:
+        super().__init__(what)
+        self.retry_after_s = retry_after_s
 
 
 class ProtocolViolated(PeerError):

@@ -71,6 +71,7 @@ class ChainState:
         self.strict = strict
         self.faults = Faults()
         self.health: Health | None = None  # set by who serves the state and has clocks
+        self.allowance: Callable[[bytes], tuple[int, int]] | None = None  # by who takes orders
         self.height = 0
         self.time_ns = 0
         self.markets: dict[int, Market] = {}

@@ -17,6 +17,9 @@ from sidecar.state.accounts import Accounts, Position
 from sidecar.state.market import Market
 from sidecar.state.users import User
 
+TAKER_FEE = 45  # of the notional, in units of a tenth of a basis point: the native chain's
+FEE_SCALE = 100_000
+
 
 class Standing(NamedTuple):
     """The cross side of an account at the present marks."""
@@ -120,3 +123,46 @@ def liquidation_px(
         if px > 0 and at >= lower and (upper is None or at < upper):
             return round(px) or None
     return None
+
+
+def margin_lacks(
+    accounts: Accounts, markets: dict[int, Market], user: User, market: Market, sz: int
+) -> bool:
+    """Whether the account has too little margin to trade the signed `sz` at the mark, as a taker.
+    O(positions).
+
+    What makes a position smaller needs none. All else needs the initial margin of the position as
+    it would be, out of the account's value less the fee; an isolated one must not be due for
+    liquidation at once.
+    """
+    position = user.positions.get(market.id) or Position()
+    before, after = position.sz, position.sz + sz
+    if abs(after) <= abs(before) and before * after >= 0:
+        return False
+    leverage = accounts.leverage_of(user, market)
+    cross = standing(accounts, markets, user)
+    mark_px = market.mark_px
+    value = cross.value - abs(sz) * mark_px // SCALE * TAKER_FEE // FEE_SCALE
+    if leverage.is_cross:
+        others = cross.initial - initial_margin(abs(before) * mark_px // SCALE, leverage.value)
+        needed = others + initial_margin(abs(after) * mark_px // SCALE, leverage.value)
+        return value < needed
+    turns = before * after < 0
+    kept = 0 if turns else abs(before)
+    if turns:
+        value += position.margin + position.upnl(mark_px)
+    added = initial_margin((abs(after) - kept) * mark_px // SCALE, leverage.value)
+    own = added if turns else added + position.margin + position.upnl(mark_px)
+    least = maintenance_margin(market.listing, abs(after) * mark_px // SCALE)
+    return value - cross.initial < added or own < least
+
+
+def max_leverage_at(listing: MarketListed, notional: int) -> int | None:
+    """The highest leverage that a position of that notional may be opened with, None where the
+    market has no rules. O(tiers).
+    """
+    found = listing.max_leverage
+    for lower, leverage in listing.margin_tiers:
+        if notional >= lower:
+            found = leverage
+    return found

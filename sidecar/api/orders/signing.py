@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import msgspec
 from coincurve import PublicKey
 from eth_account.messages import SignableMessage, encode_typed_data
-from eth_utils.crypto import keccak
+from eth_hash.auto import keccak
 
 from sidecar.errors import RequestInvalid, SignatureInvalid
 from sidecar.limits import REQUEST_BODY_BYTES_MAX
@@ -126,12 +126,19 @@ def recover_signer(signed: SignedAction) -> bytes:
     Raises `SignatureInvalid` for a signature that is no signature, `RequestInvalid` for an action
     that can't have been signed. About 80 us for an L1 action, 200 us for a user-signed one.
     """
+    return recover(signed_digest(signed), signed.signature)
+
+
+def signed_digest(signed: SignedAction) -> bytes:
+    """The 32 bytes that the signature is of: equal for equal actions, however they are written.
+
+    Raises `RequestInvalid` for an action that can't have been signed.
+    """
     kind = signed.action.get("type")
     if not isinstance(kind, str):
         raise RequestInvalid('action.type must be a string such as "order"')
     scheme = _USER_SIGNED.get(kind)
-    digest = _digest_of_l1(signed) if scheme is None else _digest_of_user_signed(signed, scheme)
-    return _recover(digest, signed.signature)
+    return _digest_of_l1(signed) if scheme is None else _digest_of_user_signed(signed, scheme)
 
 
 def action_hash(
@@ -260,8 +267,10 @@ _READERS: dict[str, Callable[[str, object], str | int]] = {
 # EIP-712 and the curve
 
 
-def _recover(digest: bytes, signature: Signature) -> bytes:
-    """High `s` is accepted, as eth-account and Ethereum's own ecrecover do: whoever sees a
+def recover(digest: bytes, signature: Signature) -> bytes:
+    """The 20 bytes of the address whose key made a signature. Raises `SignatureInvalid`. 40 us.
+
+    High `s` is accepted, as eth-account and Ethereum's own ecrecover do: whoever sees a
     signature can make its twin, so that only the nonce keeps an action from being sent twice.
     """
     recovery_id = _RECOVERY_IDS.get(signature.v)
@@ -315,4 +324,4 @@ _AGENT_DOMAIN = _signed_prefix(
         message={"source": _SOURCE.decode(), "connectionId": bytes(32)},
     )
 )
-_AGENT_SOURCE = keccak(text="Agent(string source,bytes32 connectionId)") + keccak(_SOURCE)
+_AGENT_SOURCE = keccak(b"Agent(string source,bytes32 connectionId)") + keccak(_SOURCE)

@@ -1,0 +1,21 @@
+"""A signed action as it came, whichever way."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sidecar.api.orders.outcomes import Outcome
+from sidecar.telemetry.tracecontext import TraceContext
+
+
+class Incoming(NamedTuple):
+    """`told` gets its answer, once; `address` is the peer's, `connection` which of its connections;
+    `received_ns` since the epoch.
+    """
+
+    body: bytes
+    address: str
+    connection: object
+    trace: TraceContext
+    received_ns: int
+    told: Callable[[Outcome], None]
+    urgent: bool = False  # a safety net: no limit applies, and no turn is waited for
