@@ -4,6 +4,8 @@ the shutdown.
 
 import signal
 from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -16,11 +18,14 @@ from sidecar.checkpoints import Checkpoints, open_directory
 from sidecar.config import Settings, SourceSettings
 from sidecar.feed import Feed
 from sidecar.freshness import watch_freshness
+from sidecar.limits import ORDERS_DRAIN_S, ORDERS_FLUSH_S
 from sidecar.node.hyperliquid import open_info_client
 from sidecar.node.hyperliquid.origin import HyperliquidOrigin
+from sidecar.node.ipc import IpcDirectory
 from sidecar.node.row_files import RowDirectory
 from sidecar.node.source import open_source
 from sidecar.node.starts import Start
+from sidecar.node.submitter import Submitter
 from sidecar.pipeline import run_pipeline
 from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode
@@ -31,11 +36,13 @@ from sidecar.recovery.scope import Scope
 from sidecar.recovery.verifier import Verifier
 from sidecar.server.hub import Hub
 from sidecar.server.listener import bind, fit_descriptors
+from sidecar.server.operator import OperatorServer, health_pages
+from sidecar.server.order_entry import OrderEntry
 from sidecar.server.pass_through import PassThrough
 from sidecar.server.server import Server
 from sidecar.server.services import Services
 from sidecar.state.chain import ChainState
-from sidecar.state.health import NS_PER_S, Bounds, Health
+from sidecar.state.health import LIVE, NS_PER_S, Bounds, Health
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("app")
@@ -55,6 +62,8 @@ class App:
         self._server: Server | None = None
         self.state: ChainState | None = None  # once it is restored
         self._checkpoints: Checkpoints | None = None
+        self._orders: OrderEntry | None = None
+        self._operator_port = 0
 
     async def run(self, signals: AsyncIterator[signal.Signals]) -> None:
         """Serves until a signal comes, then drains; a second one does not wait for that.
@@ -62,9 +71,26 @@ class App:
         Any task that fails ends the process: what it raised comes out of here, so that systemd
         restarts it.
         """
+        hurried = False
+        async with anyio.create_task_group() as outer:
+            try:
+                hurried = await self._run_until_signalled(signals, outer)
+            finally:  # what connections send at their end goes through the outer tasks
+                if self._orders is not None:
+                    with anyio.move_on_after(ORDERS_FLUSH_S, shield=True):
+                        await self._orders.submitter.flushed()
+                outer.cancel_scope.cancel()
+        if self._checkpoints is not None and not hurried:
+            self._checkpoints.write_last()
+        _log.info("stopped")
+
+    async def _run_until_signalled(
+        self, signals: AsyncIterator[signal.Signals], outer: TaskGroup
+    ) -> bool:
+        """Whether it ended in a hurry."""
+        stopping = hurried = False
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._run, tasks)
-            stopping = hurried = False
+            tasks.start_soon(self._run, tasks, outer)
             async for number in signals:
                 _log.info("stopping", signal=number.name, drain=not stopping)
                 if stopping:
@@ -73,20 +99,24 @@ class App:
                 stopping = True
                 tasks.start_soon(self._stop, tasks.cancel_scope)
             tasks.cancel_scope.cancel()
-        if self._checkpoints is not None and not hurried:
-            self._checkpoints.write_last()
-        _log.info("stopped")
+        return hurried
 
     async def _stop(self, everything: anyio.CancelScope) -> None:
+        if self._orders is not None:
+            await self._orders.close(ORDERS_DRAIN_S)
         if self._server is not None:
             reason = "the server is shutting down; reconnect"
             await self._server.drain(CloseCode.GOING_AWAY, reason)
         everything.cancel()
 
-    async def _run(self, tasks: TaskGroup) -> None:
+    async def _run(self, tasks: TaskGroup, outer: TaskGroup) -> None:
         server_settings = fit_descriptors(self._settings.server)
         source = self._settings.source
-        with bind(server_settings.host, server_settings.port) as listener:
+        operator_settings = self._settings.operator
+        with (
+            bind(server_settings.host, server_settings.port) as listener,
+            bind(operator_settings.host, operator_settings.port, "operator") as operator_listener,
+        ):
             own = open_directory(self._settings.checkpoint)
             origin = await open_source(source, own)
             start, state = recover(origin.starts())
@@ -102,8 +132,14 @@ class App:
             repairer = Repairer(state, origin, restarts.part)
             client = open_info_client(source)
             pass_through = None if client is None else PassThrough(client)
-            services = Services(server_settings, state, channels, hub, resumer, pass_through)
+            orders = self._take_orders(tasks, outer, state, hub)
+            services = Services(
+                server_settings, state, channels, hub, resumer, pass_through, orders
+            )
             self._server = Server(listener, services)
+            operator = OperatorServer(operator_listener, health_pages(partial(_report, services)))
+            self._operator_port = operator.port
+            tasks.start_soon(operator.serve)
             tasks.start_soon(self._serve_at_head, feed, self._server, state)
             tasks.start_soon(repairer.run)
             tasks.start_soon(resumer.run)
@@ -121,6 +157,22 @@ class App:
                 raise
             finally:
                 feed.close()
+
+    def _take_orders(
+        self, tasks: TaskGroup, outer: TaskGroup, state: ChainState, hub: Hub
+    ) -> OrderEntry | None:
+        """The way to the node for orders, where it has one."""
+        source, settings = self._settings.source, self._settings.orders
+        if source.kind != "native":
+            return None
+        socket = IpcDirectory(Path(source.path)).submit_socket
+        submitter = Submitter(socket, answer_timeout_s=settings.answer_timeout_s)
+        orders = self._orders = OrderEntry(state, settings, submitter)
+        state.allowance = orders.allowance
+        hub.flushed = orders.flights.applied
+        outer.start_soon(submitter.run)
+        tasks.start_soon(orders.run)
+        return orders
 
     def _keep_checkpoints(
         self, tasks: TaskGroup, own: RowDirectory[Any] | None, start: Start, state: ChainState
@@ -141,7 +193,13 @@ class App:
         settle()
         server.listen()
         host = self._settings.server.host
-        _log.info("ready", host=host, port=server.port, height=state.height)
+        _log.info(
+            "ready",
+            host=host,
+            port=server.port,
+            operator_port=self._operator_port,
+            height=state.height,
+        )
         if self._on_ready is not None:
             self._on_ready(host, server.port)
         await server.serve()
@@ -174,6 +232,26 @@ class _Restarts:
         for topic, gap, snapshot in self._channels.restart(concerns, first, reason):
             messages = [one for one in (gap, snapshot) if one is not None]
             self._hub.restart(topic, b"".join(frames.text(encode(one)) for one in messages), height)
+
+
+def _report(services: Services) -> dict[str, Any]:
+    """What `/readyz` says."""
+    health, orders = services.state.health, services.orders
+    assert health is not None
+    feed = health.feed
+    told: dict[str, Any] = {
+        "ready": feed.state == LIVE,
+        "height": services.state.height,
+        "feed": {"state": feed.state, "reason": feed.reason},
+    }
+    if orders is not None:
+        node = orders.submitter
+        told["ready"] = told["ready"] and node.connected
+        told["submission"] = {
+            "connected": node.connected,
+            "reason": "" if node.connected else node.why,
+        }
+    return told
 
 
 def _bounds(source: SourceSettings) -> Bounds:

@@ -53,10 +53,12 @@ class ChainedPush(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer to one client."""
+    """An answer to one client; to an action, with its block and its trace."""
 
     channel: str
     data: Any
+    height: int | UnsetType = UNSET
+    traceparent: str | UnsetType = UNSET
 
 
 class LevelView(msgspec.Struct, gc=False, frozen=True):

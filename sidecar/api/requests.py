@@ -5,6 +5,8 @@
 {"method": "unsubscribe", "subscription": {...}}
 {"method": "ping"}
 {"method": "post", "id": 7, "request": {"type": "info", "payload": {...}}}
+{"method": "post", "id": 7, "request": {"type": "action", "payload": {signed action}}}
+{"method": "onDisconnect", "action": {signed action}}
 """
 
 from typing import Annotated, Any, Literal
@@ -41,24 +43,35 @@ class Ping(msgspec.Struct, tag_field="method", tag="ping", frozen=True):
 
 
 class PostBody(msgspec.Struct, frozen=True):
-    """A request as over HTTP."""
+    """A request as over HTTP; `payload` byte for byte, since an action is sent on like that."""
 
     type: Literal["info", "action"]
-    payload: dict[str, Any]
+    payload: msgspec.Raw
 
 
 class Post(msgspec.Struct, tag_field="method", tag="post", frozen=True):
-    """An HTTP request over WebSocket; `id` comes back with the answer."""
+    """An HTTP request over WebSocket; `id` comes back with the answer. `traceparent` is HTTP's
+    header of that name.
+    """
 
     id: int
     request: PostBody
+    traceparent: str | None = None
+
+
+class OnDisconnect(msgspec.Struct, tag_field="method", tag="onDisconnect", frozen=True):
+    """A signed action to be sent when this connection ends, in place of the one before; null for
+    none.
+    """
+
+    action: msgspec.Raw
 
 
 NO_ORDERS = "this sidecar does not take orders; send them to the chain itself"
 
-Request = Subscribe | Unsubscribe | Ping | Post
+Request = Subscribe | Unsubscribe | Ping | Post | OnDisconnect
 
-_METHODS = ("subscribe", "unsubscribe", "ping", "post")
+_METHODS = ("subscribe", "unsubscribe", "ping", "post", "onDisconnect")
 _decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 
 
@@ -72,7 +85,7 @@ def decode_request(text: str) -> Request:
         raise RequestInvalid(f"not JSON: {error}") from error
 
 
-def decode_json(body: bytes) -> Any:
+def decode_json(body: bytes | msgspec.Raw) -> Any:
     """A JSON body. Raises `RequestInvalid`."""
     try:
         return msgspec.json.decode(body)

@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> None:
         serve_flags = (
             f"--source-path={ipc}",
             f"--server-port={options.port}",
+            f"--operator-port={options.port and options.port + 1}",
             f"--checkpoint-directory={options.path / 'checkpoints'}",
         )
         sidecar = stack.enter_context(_process(options.path, "serve", *serve_flags))

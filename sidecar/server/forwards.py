@@ -3,6 +3,7 @@ the connection waits with it. Answers carry the request's id.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 
@@ -15,7 +16,7 @@ from sidecar.telemetry.logs import get_log
 
 _log = get_log("server")
 
-Response = dict[str, object]
+Response = dict[str, Any]
 
 
 class Forwards:
@@ -32,8 +33,10 @@ class Forwards:
         self._reply = reply
         self._waiting: set[anyio.CancelScope] = set()
 
-    def post(self, request: Post, reason: NotInSource) -> None:
-        """Sees to it that the request is answered: by the node, else with `reason`."""
+    def post(self, request: Post, payload: dict[str, Any], reason: NotInSource) -> None:
+        """Sees to it that the request is answered: by the node, which is asked for `payload`, else
+        with `reason`.
+        """
         if self._pass_through is None:
             self._reply(request, _error(str(reason)))
         elif len(self._waiting) >= INFO_FORWARDS_PER_CONNECTION:
@@ -46,7 +49,7 @@ class Forwards:
             async def forward() -> None:
                 try:
                     with scope:
-                        self._reply(request, await _answer(pass_through, request, reason))
+                        self._reply(request, await _answer(pass_through, payload, reason))
                 finally:
                     self._waiting.discard(scope)
 
@@ -58,8 +61,9 @@ class Forwards:
             scope.cancel()
 
 
-async def _answer(pass_through: PassThrough, request: Post, reason: NotInSource) -> Response:
-    payload = request.request.payload
+async def _answer(
+    pass_through: PassThrough, payload: dict[str, Any], reason: NotInSource
+) -> Response:
     try:
         answer = await pass_through.ask(payload, reason)
     except NotInSource as error:

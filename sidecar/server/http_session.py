@@ -1,31 +1,43 @@
 """One TCP connection from its first byte: HTTP requests one after another, until one of them
 upgrades.
-
-    GET /ws           the WebSocket upgrade
-    POST /info        JSON in, JSON out
-    POST /exchange    refused: this sidecar does not take orders
 """
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from sidecar.api.info import answer_info
 from sidecar.api.messages import encode
-from sidecar.api.requests import NO_ORDERS, decode_json
-from sidecar.errors import HttpRefused, NotInSource, RequestInvalid, StateUnavailable
+from sidecar.errors import HttpRefused
 from sidecar.limits import IDLE_HTTP_TIMEOUT_S, RECV_BYTES, REQUEST_HEAD_TIMEOUT_S
 from sidecar.protocol import upgrade
 from sidecar.protocol.http import HttpConnection, Request
 from sidecar.server.connection import Connection
-from sidecar.server.services import Services
+
+
+class HttpAnswer(NamedTuple):
+    """What a request is answered with."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Respond = Callable[[Request], Awaitable[HttpAnswer]]
 
 
 class HttpSession:
     """Answers HTTP on one connection."""
 
-    def __init__(self, connection: Connection, services: Services) -> None:
+    def __init__(
+        self, connection: Connection, respond: Respond, *, upgrade_path: str | None = None
+    ) -> None:
+        """`respond` may raise `HttpRefused`. `upgrade_path` is where WebSocket is spoken."""
         self._connection = connection
-        self._services = services
+        self._respond = respond
+        self._upgrade_path = upgrade_path
         self._http = HttpConnection()
 
     async def run(self) -> bytes | None:
@@ -36,10 +48,10 @@ class HttpSession:
         try:
             while (request := await self._next_request(first_byte_s)) is not None:
                 first_byte_s = IDLE_HTTP_TIMEOUT_S
-                if request.path == "/ws":
+                if request.path == self._upgrade_path:
                     connection.send(upgrade.accept(request))
                     return self._http.leftover()
-                connection.send(await self._respond(request))
+                connection.send(await self._answer(request))
                 await checkpoint()  # a client that pipelines for ever must not keep the loop
                 if self._http.should_close or not await connection.drained(IDLE_HTTP_TIMEOUT_S):
                     break
@@ -68,41 +80,11 @@ class HttpSession:
             raise HttpRefused(408, f"the request took more than {REQUEST_HEAD_TIMEOUT_S:.0f} s")
         return request
 
-    async def _respond(self, request: Request) -> bytes:
+    async def _answer(self, request: Request) -> bytes:
         try:
-            status, body = self._route(request)
-        except NotInSource as reason:
-            return await self._forward(request, reason)
+            answer = await self._respond(request)
         except HttpRefused as error:
             message = encode({"code": error.status, "msg": str(error)})
             return self._http.respond(error.status, message, headers=error.headers)
-        return self._http.respond(status, body)
-
-    async def _forward(self, request: Request, reason: NotInSource) -> bytes:
-        try:
-            if self._services.pass_through is None:
-                raise reason
-            answer = await self._services.pass_through.ask(decode_json(request.body), reason)
-        except (HttpRefused, NotInSource) as error:
-            status = error.status if isinstance(error, HttpRefused) else 422
-            return self._http.respond(status, encode({"code": status, "msg": str(error)}))
-        return self._http.respond(answer.status, answer.body, content_type=answer.content_type)
-
-    def _route(self, request: Request) -> tuple[int, bytes]:
-        if request.path not in ("/info", "/exchange"):
-            raise HttpRefused(
-                404, f"no {request.path[:64]!r} here; there are /ws, /info, /exchange"
-            )
-        if request.method != "POST":
-            allow = (("Allow", "POST"),)
-            raise HttpRefused(405, f"{request.path} takes POST with a JSON body", allow)
-        if request.path == "/exchange":
-            raise HttpRefused(501, NO_ORDERS)
-        try:
-            return 200, encode(answer_info(self._services.state, decode_json(request.body)))
-        except NotInSource:
-            raise
-        except RequestInvalid as error:
-            raise HttpRefused(422, str(error)) from None
-        except StateUnavailable as error:
-            raise HttpRefused(503, str(error)) from None
+        status, body, content_type, headers = answer
+        return self._http.respond(status, body, content_type=content_type, headers=headers)

@@ -7,6 +7,7 @@ flush:  subscriber A reads all three  ─▶  send(f1 f2 f3)    one join for all
 """
 
 import time
+from collections.abc import Callable
 
 from sidecar.api.topics import Topic
 from sidecar.limits import TOPIC_LINGER_S, TOPICS_LINGERING_MAX
@@ -21,6 +22,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.recent = RecentFrames()
+        self.flushed: Callable[[int], None] = lambda _: None  # called with each block's height
         self._lingering: dict[Topic, float] = {}  # read by nobody since then, longest first
         self._subscribers: dict[Topic, dict[Subscriber, None]] = {}
         self._staged: list[tuple[Topic, bytes]] = []
@@ -85,10 +87,12 @@ class Hub:
 
     def flush(self, height: int) -> None:
         """Hands the block's frames to their subscribers. O(deliveries)."""
-        staged = self._staged
-        if not staged:
-            return
-        self._staged = []
+        staged, self._staged = self._staged, []
+        if staged:
+            self._flush(staged, height)
+        self.flushed(height)
+
+    def _flush(self, staged: list[tuple[Topic, bytes]], height: int) -> None:
         for topic, frame in staged:
             if topic.resumable:
                 self.recent.add(topic, frame, height)

@@ -18,9 +18,9 @@ _log = get_log("server")
 _OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, section: str = "server") -> socket.socket:
     """A bound, non-blocking socket; connections inherit its options (Linux). Raises
-    `ConfigInvalid`.
+    `ConfigInvalid`, which names the setting of that section.
 
     It does not listen yet: until the state is live, clients are refused at once instead of kept
     waiting.
@@ -31,7 +31,7 @@ def bind(host: str, port: int) -> socket.socket:
         )[0]
         sock = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
-        raise ConfigInvalid(f"server.host: can't listen on {host!r}: {error}") from error
+        raise ConfigInvalid(f"{section}.host: can't listen on {host!r}: {error}") from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         for level, option, value in _OPTIONS:
@@ -39,7 +39,9 @@ def bind(host: str, port: int) -> socket.socket:
         sock.bind(address)
     except OSError as error:
         sock.close()
-        raise ConfigInvalid(f"server.port: can't listen on {host} port {port}: {error}") from error
+        raise ConfigInvalid(
+            f"{section}.port: can't listen on {host} port {port}: {error}"
+        ) from error
     sock.setblocking(False)
     return sock
 

@@ -19,6 +19,7 @@ from sidecar.protocol.http import HttpConnection
 from sidecar.server.connection import Connection
 from sidecar.server.http_session import HttpSession
 from sidecar.server.listener import accept
+from sidecar.server.routes import Routes
 from sidecar.server.services import Services
 from sidecar.server.websocket_session import WebSocketSession
 from sidecar.telemetry.logs import get_log
@@ -100,7 +101,9 @@ class Server:
         """
         try:
             with connection.scope:
-                leftover = await HttpSession(connection, self._services).run()
+                routes = Routes(self._services, connection.address)
+                http = HttpSession(connection, routes.respond, upgrade_path="/ws")
+                leftover = await http.run()
                 if leftover is not None:
                     await self._serve_websocket(connection, leftover)
                 connection.finish()

@@ -6,6 +6,7 @@ from sidecar.api.channels import Channels
 from sidecar.config import ServerSettings
 from sidecar.recovery.resume import Resumer
 from sidecar.server.hub import Hub
+from sidecar.server.order_entry import OrderEntry
 from sidecar.server.pass_through import PassThrough
 from sidecar.state.chain import ChainState
 
@@ -20,3 +21,4 @@ class Services:
     hub: Hub
     resumer: Resumer | None = None  # without one only what was sent of late can be resumed
     pass_through: PassThrough | None = None  # to the node, for what is not known here
+    orders: OrderEntry | None = None  # where the node takes any

@@ -6,10 +6,9 @@ the connection with a close frame that says why. Whoever ends it, everything goe
 
 import time
 
-from sidecar.api.info import answer_info
 from sidecar.api.messages import Reply, encode
 from sidecar.api.requests import (
-    NO_ORDERS,
+    OnDisconnect,
     Ping,
     Post,
     Request,
@@ -18,7 +17,7 @@ from sidecar.api.requests import (
     decode_request,
 )
 from sidecar.api.topics import Delivery, Topic
-from sidecar.errors import NotInSource, RequestInvalid, StateUnavailable
+from sidecar.errors import RequestInvalid
 from sidecar.limits import CLOSE_TIMEOUT_S, CONTROL_FRAMES_PER_S, TOPICS_MAX
 from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode
@@ -31,9 +30,10 @@ from sidecar.protocol.websocket import (
     WebSocketConnection,
 )
 from sidecar.server.connection import Connection
-from sidecar.server.forwards import Forwards
+from sidecar.server.posts import Posts
 from sidecar.server.rates import Rate
 from sidecar.server.resumptions import Resumptions
+from sidecar.server.safety_net import SafetyNet
 from sidecar.server.services import Services
 from sidecar.telemetry.logs import get_log
 
@@ -51,9 +51,10 @@ class WebSocketSession:
         self._resumptions = Resumptions(
             services, self, self._send_beyond_bound, self._send_snapshot
         )
-        self._forwards = Forwards(connection, services.pass_through, self._reply_post)
+        self._safety_net = SafetyNet(connection, services.orders)
         settings = services.settings
         self._messages = Rate(settings.messages_per_minute, 60.0)
+        self._posts = Posts(connection, services, self._reply, self._messages.give_back)
         self._controls = Rate(CONTROL_FRAMES_PER_S, 1.0)
         self._heard_at = time.monotonic()
         self._pinged_at = 0.0
@@ -70,8 +71,9 @@ class WebSocketSession:
                 if not data:
                     return
         finally:
+            self._safety_net.fire()
             self._resumptions.cancel_all()
-            self._forwards.cancel_all()
+            self._posts.cancel_all()
             for topic in self._topics:
                 self._services.hub.unsubscribe(self, topic)
             self._topics.clear()
@@ -166,7 +168,9 @@ class WebSocketSession:
             case Unsubscribe():
                 self._unsubscribe(request)
             case Post():
-                self._post(request)
+                self._posts.post(request)
+            case OnDisconnect():
+                self._reply(self._safety_net.lay(request))
             case Ping():
                 self._connection.send(_PONG)
 
@@ -208,25 +212,6 @@ class WebSocketSession:
         self._connection.outbox.drop(topic)
         self._reply(_subscription_response("unsubscribe", topic, request.subscription))
 
-    def _post(self, request: Post) -> None:
-        body = request.request
-        response: dict[str, object] = {"type": "error", "payload": NO_ORDERS}
-        if body.type == "info":
-            try:
-                answer = answer_info(self._services.state, body.payload)
-            except NotInSource as reason:
-                self._forwards.post(request, reason)
-                return
-            except (RequestInvalid, StateUnavailable) as error:
-                response["payload"] = str(error)
-            else:
-                payload = {"type": body.payload["type"], "data": answer}
-                response = {"type": "info", "payload": payload}
-        self._reply_post(request, response)
-
-    def _reply_post(self, request: Post, response: dict[str, object]) -> None:
-        self._reply(Reply("post", {"id": request.id, "response": response}))
-
     def _reply(self, reply: Reply) -> None:
         self._connection.send(frames.text(encode(reply)))
         self._check_outbox("answers")
@@ -244,6 +229,7 @@ class WebSocketSession:
         self.close(CloseCode.TRY_AGAIN_LATER, f"too slow on {topic.name[:48]}: {what} {resume}")
 
     def _close(self, frame: bytes, reason: str) -> None:
+        self._safety_net.fire()
         _log.debug("closing", address=self._connection.address, reason=reason)
         self._close_by = time.monotonic() + CLOSE_TIMEOUT_S
         self._connection.send(frame)

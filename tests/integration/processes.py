@@ -27,7 +27,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                env=os.environ | {"PYTHONUNBUFFERED": "1", "SIDECAR_OPERATOR_PORT": "0"},
             )
 
     @property
@@ -75,6 +75,7 @@ class Server(Process):
 
     def __init__(self, output: Path, *arguments: str) -> None:
         super().__init__(output, "serve", "--server-port", "0", *arguments)
+        self.headers: dict[str, str] = {}  # of the last answer
 
     def ready(self) -> "Server":
         self.port = int(self.wait_for(r"serving ws://127\.0\.0\.1:(\d+)/ws")[1])
@@ -88,17 +89,25 @@ class Server(Process):
     def ws_url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/ws"
 
+    def get(self, path: str, port: int) -> tuple[int, Any]:
+        return self._ask(urllib.request.Request(f"http://127.0.0.1:{port}{path}"))
+
     def info(self, **request: Any) -> Any:
         return self.post("/info", json.dumps(request).encode())[1]
 
     def post(self, path: str, body: bytes) -> tuple[int, Any]:
         request = urllib.request.Request(self.url + path, body)
         request.add_header("Content-Type", "application/json")
+        return self._ask(request)
+
+    def _ask(self, request: urllib.request.Request) -> tuple[int, Any]:
         try:
             with urllib.request.urlopen(request, timeout=10) as response:
+                self.headers = dict(response.headers)
                 return response.status, json.load(response)
         except urllib.error.HTTPError as error:
             with error:
+                self.headers = dict(error.headers)
                 return error.code, json.load(error)
 
 

@@ -86,7 +86,7 @@ class Sidecar:
 async def sidecar_of(node: Node, **flags: str) -> AsyncIterator[Sidecar]:
     """A sidecar of the node, ready. `flags` by key, with two underscores for its dot."""
     given = {name.replace("__", "."): text for name, text in flags.items()}
-    given |= {"source.path": str(node.path), "server.port": "0"}
+    given |= {"source.path": str(node.path), "server.port": "0", "operator.port": "0"}
     given.setdefault("source.behind_after_s", "1e12")  # the chain's clock is the test's
     given.setdefault("source.stale_after_s", "1e6")
     where: list[tuple[str, int]] = []

@@ -227,7 +227,8 @@ UPGRADE = (
 def test_descriptors_run_out_for_clients_not_for_the_log(tmp_path: Path, start: Start) -> None:
     ipc = tmp_path / "ipc"
     start("devnet", "--path", str(ipc), "--block-ms", "20")
-    serve = f"{sys.executable} -m sidecar serve --server-port 0 --source-path {ipc}"
+    ports = "--server-port 0 --operator-port 0"
+    serve = f"{sys.executable} -m sidecar serve {ports} --source-path {ipc}"
     output = tmp_path / "out"
     with output.open("wb") as file:
         command = ("bash", "-c", f"ulimit -n 90; exec {serve}")

@@ -55,9 +55,13 @@ def _user_fees(state: ChainState, parameters: UserParameters) -> dict[str, Any]:
 
 
 def _user_rate_limit(state: ChainState, parameters: UserParameters) -> dict[str, Any]:
-    """The chain limits nobody by volume: what was traded is told, the cap is none."""
-    user = look(state, parse_user(parameters.user))
-    return {"cumVlm": to_text(user.volume), "nRequestsUsed": 0, "nRequestsCap": None}
+    """What was traded, and how much of the bucket of actions is used now. The chain itself limits
+    nobody; a sidecar that takes no orders has no cap.
+    """
+    address = parse_user(parameters.user)
+    user = look(state, address)
+    used, cap = (0, None) if state.allowance is None else state.allowance(address)
+    return {"cumVlm": to_text(user.volume), "nRequestsUsed": used, "nRequestsCap": cap}
 
 
 def _user_role(state: ChainState, parameters: UserParameters) -> dict[str, Any]:

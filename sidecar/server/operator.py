@@ -1,0 +1,84 @@
+"""What operators and their tools ask, on a port of its own.
+
+GET /healthz     the process runs: 200
+GET /readyz      200 while data is live and orders are taken, else 503; what is wrong either way
+"""
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+
+from sidecar.api.messages import encode
+from sidecar.errors import HttpRefused
+from sidecar.limits import OPERATOR_CONNECTIONS_MAX
+from sidecar.protocol.http import Request
+from sidecar.server.connection import Connection
+from sidecar.server.http_session import HttpAnswer, HttpSession
+from sidecar.server.listener import accept
+from sidecar.telemetry.logs import get_log
+
+_log = get_log("operator")
+
+Page = Callable[[], HttpAnswer]
+
+
+class OperatorServer:
+    """Answers GET with pages that are made when they are asked for."""
+
+    def __init__(self, listener: socket.socket, pages: Mapping[str, Page]) -> None:
+        self._listener = listener
+        self._pages = pages
+        self._connections = 0
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._listener.getsockname()[1])
+
+    async def serve(self) -> None:
+        """Serves until cancelled."""
+        self._listener.listen()
+        async with anyio.create_task_group() as tasks:
+            while True:
+                sock, address = await accept(self._listener)
+                if self._connections >= OPERATOR_CONNECTIONS_MAX:
+                    sock.close()
+                    continue
+                self._connections += 1
+                tasks.start_soon(self._serve, Connection(sock, address, tasks.start_soon))
+
+    async def _serve(self, connection: Connection) -> None:
+        try:
+            with connection.scope:
+                await HttpSession(connection, self._respond).run()
+                connection.finish()
+                await connection.linger()
+        except Exception:  # noqa: BLE001 - a bug in a page ends its connection, not the server
+            _log.exception("bug: operator connection ended", address=connection.address)
+        finally:
+            connection.close()
+            self._connections -= 1
+
+    async def _respond(self, request: Request) -> HttpAnswer:
+        page = self._pages.get(request.path)
+        if page is None:
+            there = ", ".join(self._pages)
+            raise HttpRefused(404, f"no {request.path[:64]!r} here; there are {there}")
+        if request.method not in ("GET", "HEAD"):
+            raise HttpRefused(405, f"{request.path} takes GET", (("Allow", "GET, HEAD"),))
+        return page()
+
+
+def health_pages(report: Callable[[], dict[str, Any]]) -> dict[str, Page]:
+    """`/healthz` and `/readyz`; `report` says what the process can do, `ready` among it."""
+
+    def healthz() -> HttpAnswer:
+        return HttpAnswer(200, encode({"alive": True}))
+
+    def readyz() -> HttpAnswer:
+        told = report()
+        return HttpAnswer(200 if told["ready"] else 503, encode(told))
+
+    return {"/healthz": healthz, "/readyz": readyz}

@@ -1,0 +1,82 @@
+"""One id from the request to the block and the messages that show it, with the times in between."""
+
+import logging
+import time
+from collections import OrderedDict, deque
+
+from sidecar.limits import ORDER_TRACES_KEPT
+from sidecar.telemetry.logs import get_log
+from sidecar.telemetry.tracecontext import TraceContext
+
+_log = get_log("orders")
+
+_HEIGHTS_KEPT = 256  # blocks whose messages left before their answers were read
+
+
+class OrderTrace:
+    """An action's way; times in ns since the epoch, 0 for not yet. `visible_ns`: the messages of
+    its block, book updates among them, have left.
+    """
+
+    __slots__ = (
+        *("admitted_ns", "answered_ns", "context", "height", "received_ns"),
+        *("submitted_ns", "visible_ns"),
+    )
+
+    def __init__(self, context: TraceContext, received_ns: int, admitted_ns: int) -> None:
+        self.context = context
+        self.received_ns = received_ns
+        self.admitted_ns = admitted_ns
+        self.submitted_ns = 0
+        self.answered_ns = 0
+        self.height = 0
+        self.visible_ns = 0
+
+
+class OrderTraces:
+    """Those whose block is not applied yet, and the newest complete ones."""
+
+    def __init__(self, height: int) -> None:
+        self.recent: deque[OrderTrace] = deque(maxlen=ORDER_TRACES_KEPT)
+        self._waiting: deque[OrderTrace] = deque()  # for their block
+        self._visible: OrderedDict[int, int] = OrderedDict()  # height -> when, ns
+        self._height = height
+
+    def answered(self, trace: OrderTrace, height: int) -> None:
+        """It was executed or refused in a block (0: in none). O(1)."""
+        trace.answered_ns = time.time_ns()
+        trace.height = height
+        if not height:
+            return
+        if height > self._height:
+            self._waiting.append(trace)
+            return
+        trace.visible_ns = self._visible.get(height, trace.answered_ns)
+        self._complete(trace)
+
+    def applied(self, height: int) -> None:
+        """The messages of a block have left. O(actions of the block)."""
+        now = time.time_ns()
+        self._height = height
+        self._visible[height] = now
+        if len(self._visible) > _HEIGHTS_KEPT:
+            self._visible.popitem(last=False)
+        while self._waiting and self._waiting[0].height <= height:
+            trace = self._waiting.popleft()
+            trace.visible_ns = now
+            self._complete(trace)
+
+    def _complete(self, trace: OrderTrace) -> None:
+        self.recent.append(trace)
+        if not _log.is_enabled_for(logging.DEBUG):
+            return
+        _log.debug(
+            "order",
+            trace_id=trace.context.trace_id,
+            span_id=trace.context.span_id,
+            height=trace.height,
+            admitted_us=(trace.admitted_ns - trace.received_ns) // 1000,
+            submitted_us=(trace.submitted_ns - trace.received_ns) // 1000,
+            answered_us=(trace.answered_ns - trace.received_ns) // 1000,
+            visible_us=(trace.visible_ns - trace.received_ns) // 1000,
+        )

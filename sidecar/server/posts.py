@@ -1,0 +1,82 @@
+"""The `post` requests of one WebSocket client: queries, and signed actions. Each answer carries the
+request's id; none waits for another.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from sidecar.api.info import answer_info
+from sidecar.api.messages import Reply
+from sidecar.api.orders.incoming import Incoming
+from sidecar.api.orders.outcomes import Outcome
+from sidecar.api.requests import NO_ORDERS, Post, decode_json
+from sidecar.errors import NotInSource, RequestInvalid, StateUnavailable
+from sidecar.server.connection import Connection
+from sidecar.server.forwards import Forwards
+from sidecar.server.services import Services
+from sidecar.telemetry.tracecontext import continue_trace
+
+
+class Posts:
+    """Answers them."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        services: Services,
+        reply: Callable[[Reply], None],
+        executed: Callable[[], None],
+    ) -> None:
+        """`executed` is called for each action that a block saw."""
+        self._connection = connection
+        self._services = services
+        self._reply = reply
+        self._executed = executed
+        self._forwards = Forwards(connection, services.pass_through, self._answer)
+
+    def post(self, request: Post) -> None:
+        """Sees to it that a request is answered."""
+        if request.request.type == "action":
+            self._act(request)
+        else:
+            self._inform(request)
+
+    def cancel_all(self) -> None:
+        """The client has gone. Actions that were sent on stay sent."""
+        self._forwards.cancel_all()
+
+    def _inform(self, request: Post) -> None:
+        try:
+            payload = decode_json(request.request.payload)
+            answer = answer_info(self._services.state, payload)
+        except NotInSource as reason:
+            self._forwards.post(request, payload, reason)
+        except (RequestInvalid, StateUnavailable) as error:
+            self._answer(request, {"type": "error", "payload": str(error)})
+        else:
+            told = {"type": payload["type"], "data": answer}
+            self._answer(request, {"type": "info", "payload": told})
+
+    def _act(self, request: Post) -> None:
+        orders = self._services.orders
+        if orders is None:
+            self._answer(request, {"type": "error", "payload": f"501: {NO_ORDERS}"})
+            return
+        trace = continue_trace(request.traceparent)
+
+        def told(outcome: Outcome) -> None:
+            if outcome.height:
+                self._executed()
+            data = {"id": request.id, "response": outcome.as_post()}
+            height = outcome.height or msgspec.UNSET
+            self._reply(Reply("post", data, height, trace.traceparent))
+
+        body = bytes(request.request.payload)
+        address = self._connection.address
+        orders.take(Incoming(body, address, self._connection, trace, time.time_ns(), told))
+
+    def _answer(self, request: Post, response: dict[str, Any]) -> None:
+        self._reply(Reply("post", {"id": request.id, "response": response}))

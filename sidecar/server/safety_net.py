@@ -1,0 +1,64 @@
+"""A signed action that is sent when its WebSocket connection ends, once at most, however it ends:
+closed, reset, silent to pings, or with the server.
+"""
+
+import time
+
+from sidecar.api.messages import Reply
+from sidecar.api.orders.incoming import Incoming
+from sidecar.api.orders.outcomes import Outcome
+from sidecar.api.requests import NO_ORDERS, OnDisconnect
+from sidecar.errors import PeerError, RequestInvalid
+from sidecar.server.connection import Connection
+from sidecar.server.order_entry import OrderEntry
+from sidecar.telemetry.logs import get_log
+from sidecar.telemetry.tracecontext import continue_trace
+
+_log = get_log("orders")
+
+_NULL = b"null"
+
+
+class SafetyNet:
+    """What one connection has laid out for its end."""
+
+    def __init__(self, connection: Connection, orders: OrderEntry | None) -> None:
+        self._connection = connection
+        self._orders = orders
+        self._body: bytes | None = None
+
+    def lay(self, request: OnDisconnect) -> Reply:
+        """Keeps an action in place of the one before, or none. Raises `RequestInvalid` for one that
+        would be refused if it were sent now; the one before stays.
+        """
+        if self._orders is None:
+            raise RequestInvalid(NO_ORDERS)
+        body = bytes(request.action)
+        if body == _NULL:
+            self._body = None
+            return Reply("onDisconnect", None)
+        try:
+            action = self._orders.check(body)
+        except PeerError as error:
+            raise RequestInvalid(f"onDisconnect: {error}") from error
+        self._body = body
+        return Reply("onDisconnect", {"type": action.kind, "nonce": action.signed.nonce})
+
+    def fire(self) -> None:
+        """The connection ends: sends what was laid out. The second time there is nothing left."""
+        body, self._body = self._body, None
+        if body is None or self._orders is None:
+            return
+        trace = continue_trace(None)
+        log = _log.bind(address=self._connection.address, trace_id=trace.trace_id)
+
+        def told(outcome: Outcome) -> None:
+            log.info(
+                "on disconnect",
+                status=outcome.status or outcome.code,
+                height=outcome.height,
+                answer=outcome.body[:200].decode(errors="replace"),
+            )
+
+        peer, now = self._connection, time.time_ns()
+        self._orders.take(Incoming(body, peer.address, peer, trace, now, told, urgent=True))
