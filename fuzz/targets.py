@@ -12,13 +12,24 @@ from pathlib import Path
 
 import msgspec
 
+from sidecar.api.orders.admission import Admission, read_action
+from sidecar.api.orders.signing import decode_signed, recover, signed_digest
 from sidecar.api.requests import decode_request
-from sidecar.errors import HttpRefused, LogCorrupt, LogGap, RequestInvalid
+from sidecar.errors import (
+    HttpRefused,
+    LogCorrupt,
+    LogGap,
+    PeerError,
+    RequestInvalid,
+    SubmissionInvalid,
+)
 from sidecar.limits import MESSAGE_BYTES_MAX
 from sidecar.node.log import FORMAT, LogReader, SegmentHeader
 from sidecar.node.records import frame
+from sidecar.node.submission import Answer, RecordStream, decode_answer
 from sidecar.protocol.http import HttpConnection
 from sidecar.protocol.websocket import CloseReceived, Message, Violation, WebSocketConnection
+from sidecar.state.chain import ChainState
 
 
 def websocket(data: bytes) -> None:
@@ -55,11 +66,42 @@ def log(data: bytes) -> None:
                 assert error.path is not None
 
 
+def action(data: bytes) -> None:
+    """What is posted as a signed action is one, somebody's, or a refusal; what is an action in
+    itself is asked every rule.
+    """
+    with suppress(PeerError):
+        signed = decode_signed(data)
+        made = read_action(signed, data)
+        _ADMISSION.check(made, bytes(20))
+        made.touches(recover(signed_digest(signed), signed.signature))
+
+
+def answers(data: bytes) -> None:
+    """Whatever the node says is answers or a `SubmissionInvalid`, the same however it is cut."""
+    assert _answers(data, 1 << 20) == _answers(data, 1) == _answers(data, 7)
+
+
+def _answers(data: bytes, step: int) -> list[Answer]:
+    records, found = RecordStream(1 << 16), list[Answer]()
+    with suppress(SubmissionInvalid):
+        for start in range(0, len(data), step):
+            records.feed(data[start : start + step])
+            while (payload := records.next_payload()) is not None:
+                found.append(decode_answer(payload))
+    return found
+
+
+_ADMISSION = Admission(ChainState(), frozenset(), lambda _: False)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "websocket": websocket,
     "http": http,
     "request": request,
     "log": log,
+    "action": action,
+    "answers": answers,
 }
 
 
