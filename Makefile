@@ -47,6 +47,7 @@ bench: $(VENV)/.made
 	$(BIN)/python benchmarks/fanout.py
 	$(BIN)/python benchmarks/state.py
 	$(BIN)/python benchmarks/recovery.py
+	$(BIN)/python benchmarks/order_entry.py
 
 clean:
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
