@@ -139,25 +139,34 @@ def test_a_refusal_is_the_same_over_both(desk: Desk, action: Any, wanted: Any) -
     assert desk.post(signed(ALICE, action)) == {"type": "action", "payload": wanted}
 
 
+def refusal_over_both(desk: Desk, request: Any) -> str:
+    """The message of an action that is refused as a whole."""
+    status, answer = desk.http(json.dumps(request).encode())
+    assert (status, answer["status"]) == (200, "err")
+    assert desk.post(request) == {"type": "action", "payload": answer}
+    return str(answer["response"])
+
+
 def test_refusals_of_whole_requests(desk: Desk) -> None:
     noop = {"type": "noop"}
-    old = signed(ALICE, noop, 5)
-    status, answer = desk.http(json.dumps(old).encode())
-    assert (status, answer["status"]) == (200, "err")
-    assert "Invalid nonce: 5 is not within two days before" in answer["response"]
-    unknown = signed(STRANGER, noop)
-    needs = f"Must deposit before performing actions. User: {STRANGER.address.lower()}"
-    assert desk.http(json.dumps(unknown).encode()) == (200, err(needs))
-    expired = signed(ALICE, noop) | {"expiresAfter": 5}
-    assert desk.http(json.dumps(expired).encode())[1]["status"] == "err"
+    old = refusal_over_both(desk, signed(ALICE, noop, 5))
+    assert "Invalid nonce: 5 is not within two days before" in old
+    used = signed(ALICE, noop)
+    post(desk.server, used)
+    again = refusal_over_both(desk, signed(ALICE, CANCEL, used["nonce"]))
+    assert again == f"Invalid nonce: duplicate nonce {used['nonce']}."
+    unknown = refusal_over_both(desk, signed(STRANGER, noop))
+    assert unknown == f"Must deposit before performing actions. User: {STRANGER.address.lower()}"
+    expired = refusal_over_both(desk, signed(ALICE, noop, expires_after=5))
+    assert expired == "Action expired: expiresAfter 5 is over."
     vault = signed(ALICE, noop) | {"vaultAddress": "0x" + "11" * 20}
-    registered = err(f"Vault not registered: 0x{'11' * 20}")
-    assert desk.http(json.dumps(vault).encode()) == (200, registered)
+    assert refusal_over_both(desk, vault) == f"Vault not registered: 0x{'11' * 20}"
     bad = signed(ALICE, noop)
     bad["signature"]["v"] = 5
-    unsigned = err("signature.v must be 27 or 28 (or 0 or 1)")
-    assert desk.http(json.dumps(bad).encode()) == (200, unsigned)
-    assert desk.post(bad) == {"type": "action", "payload": unsigned}
+    assert refusal_over_both(desk, bad) == "signature.v must be 27 or 28 (or 0 or 1)"
+
+
+def test_what_cannot_be_read(desk: Desk) -> None:
     for body in (b"", b"{", b"[]", b"\xff\xff", b'{"action": 5}', b"[" * 50_000):
         status, answer = desk.http(body)
         assert (status, answer["code"]) == (422, 422)

@@ -20,11 +20,14 @@ def wallet_of(number: int) -> LocalAccount:
     return wallet
 
 
-def signed(wallet: LocalAccount, action: Any, nonce: int | None = None) -> dict[str, Any]:
+def signed(
+    wallet: LocalAccount, action: Any, nonce: int | None = None, expires_after: int | None = None
+) -> dict[str, Any]:
     """An action as the official client posts it; with a nonce of its own, unless told."""
     number = next(_nonces) if nonce is None else nonce
-    signature = sign_l1_action(wallet, action, None, number, None, False)
-    return {"action": action, "nonce": number, "signature": signature, "vaultAddress": None}
+    signature = sign_l1_action(wallet, action, None, number, expires_after, False)
+    beside = {"vaultAddress": None, "expiresAfter": expires_after}
+    return {"action": action, "nonce": number, "signature": signature} | beside
 
 
 def order(
