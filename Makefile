@@ -48,6 +48,7 @@ bench: $(VENV)/.made
 	$(BIN)/python benchmarks/state.py
 	$(BIN)/python benchmarks/recovery.py
 	$(BIN)/python benchmarks/order_entry.py
+	$(BIN)/python benchmarks/inbound.py
 
 clean:
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,7 @@
 """The server's side of one open WebSocket: bytes in, events out, control frames as bytes to send.
 
-wsproto's frame layer parses; what it leaves to its user is kept here (RFC 6455 sections 5.4 to 7):
+Whole texts, which is nearly all that clients send, are read at once (`inbound`); wsproto's frame
+layer parses the rest. What it leaves to its user is kept here (RFC 6455 sections 5.4 to 7):
 
 * No size is limited there, and data comes in pieces as it arrives. Messages are put together here,
   within `MESSAGE_BYTES_MAX` bytes and `MESSAGE_FRAGMENTS_MAX` frames. Empty frames count: they
@@ -26,6 +27,7 @@ from sidecar.errors import ProtocolViolated
 from sidecar.limits import MESSAGE_BYTES_MAX, MESSAGE_FRAGMENTS_MAX
 from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode, echo
+from sidecar.protocol.inbound import Boundaries, take_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,15 @@ class Violation:
 Event: TypeAlias = Message | PingReceived | PongReceived | CloseReceived | Violation
 
 
+_NOT_UTF_8 = "a text or a close reason is not UTF-8"
+
+
 class WebSocketConnection:
     """One WebSocket after its opening handshake."""
 
     def __init__(self) -> None:
         self._parser: FrameProtocol | None = _new_parser()
+        self._boundaries = Boundaries()
         self._pieces: list[str] = []  # of the message that is arriving
         self._bytes = 0
         self._fragments = 0  # finished ones of that message
@@ -100,21 +106,21 @@ class WebSocketConnection:
         Once our Close is sent, only these two are reported. Amortised O(n) for any cutting of the
         bytes.
         """
-        if self._parser is None:
-            return []
         events: list[Event] = []
-        self._parser.receive_bytes(data)
-        try:
-            for frame in self._parser.received_frames():
-                event = self._take(frame)
-                if event is not None:
-                    events.append(event)
-        except ParseFailed as error:
-            events.append(Violation(int(error.code), _describe(error)))
-        except ProtocolViolated as error:
-            events.append(Violation(error.code, str(error)))
-        if events and isinstance(events[-1], CloseReceived | Violation):
-            self._stop_reading()
+        at, size = 0, len(data)
+        while at < size and self._parser is not None:
+            text = None
+            if self._boundaries.between and not self._fragments and not self._pieces:
+                text = take_text(data, at)
+            if text is not None:
+                at = text.end
+                events.append(_message(text.payload))
+            else:
+                end = self._boundaries.advance(data, at)
+                self._parse(data[at:end], events)
+                at = end
+            if events and isinstance(events[-1], CloseReceived | Violation):
+                self._stop_reading()
         if self._close_sent:
             return [event for event in events if isinstance(event, CloseReceived | Violation)]
         return events
@@ -137,6 +143,20 @@ class WebSocketConnection:
     def pong(self, payload: bytes) -> bytes:
         """The Pong that answers a Ping; b"" unless `can_send`."""
         return frames.pong(payload) if self.can_send else b""
+
+    def _parse(self, data: bytes, events: list[Event]) -> None:
+        """wsproto's part: a frame, or what there is of it."""
+        assert self._parser is not None
+        self._parser.receive_bytes(data)
+        try:
+            for frame in self._parser.received_frames():
+                event = self._take(frame)
+                if event is not None:
+                    events.append(event)
+        except ParseFailed as error:
+            events.append(Violation(int(error.code), _describe(error)))
+        except ProtocolViolated as error:
+            events.append(Violation(error.code, str(error)))
 
     def _take(self, frame: Frame) -> Event | None:
         payload = frame.payload
@@ -182,6 +202,13 @@ class WebSocketConnection:
         self._start_message()
 
 
+def _message(payload: bytes) -> Message | Violation:
+    try:
+        return Message(payload.decode())
+    except UnicodeDecodeError:
+        return Violation(int(CloseCode.INVALID_PAYLOAD_DATA), _NOT_UTF_8)
+
+
 def _new_parser() -> FrameProtocol:
     return FrameProtocol(client=False, extensions=[])
 
@@ -189,5 +216,5 @@ def _new_parser() -> FrameProtocol:
 def _describe(error: ParseFailed) -> str:
     """wsproto's own words, but for UTF-8, where they tell at which read the text was cut."""
     if int(error.code) == CloseCode.INVALID_PAYLOAD_DATA:
-        return "a text or a close reason is not UTF-8"
+        return _NOT_UTF_8
     return str(error)

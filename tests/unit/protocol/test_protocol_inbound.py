@@ -1,0 +1,113 @@
+"""The short way for whole texts and wsproto's way can't be told apart, whatever comes."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wsproto.frame_protocol import FrameProtocol
+
+from sidecar.limits import MESSAGE_BYTES_MAX
+from sidecar.protocol import websocket
+from sidecar.protocol.inbound import Boundaries, take_text, unmask
+from sidecar.protocol.websocket import Event, Message, WebSocketConnection
+
+MASKS = st.binary(min_size=4, max_size=4)
+
+
+def frame(first: int, payload: bytes, mask: bytes | None, longer: int = 0) -> bytes:
+    """A frame, its length in a longer form than it needs if told."""
+    size = len(payload)
+    form = max(longer, 0 if size < 126 else 1 if size < 1 << 16 else 2)
+    masked = 0 if mask is None else 0x80
+    head = bytes((first, masked | (size, 126, 127)[form]))
+    head += (b"", size.to_bytes(8, "big")[-2:], size.to_bytes(8, "big"))[form]
+    if mask is None:
+        return head + payload
+    return head + mask + unmask(mask, payload)
+
+
+texts = st.text(max_size=40).map(str.encode) | st.binary(max_size=8)
+frames = st.builds(
+    frame,
+    st.sampled_from([0x81] * 6 + [0x01, 0x80, 0x00, 0x82, 0x88, 0x89, 0x8A, 0xC1, 0x83]),
+    texts | st.sampled_from([b"x" * 125, b"x" * 126, b"x" * 700, b"\xc3\xa9" * 900]),
+    MASKS | MASKS | MASKS | st.none(),
+    st.sampled_from([0] * 8 + [1, 2]),
+)
+streams = st.lists(frames | st.binary(max_size=6), max_size=8).map(b"".join)
+
+
+def events(data: bytes, cuts: list[int]) -> list[Event]:
+    connection, found = WebSocketConnection(), list[Event]()
+    for start, end in pairwise([0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]):
+        found += connection.receive(data[start:end])
+    return found
+
+
+@settings(max_examples=600)
+@given(data=streams, cuts=st.lists(st.integers(0, 1 << 20), max_size=6))
+def test_the_two_ways_cannot_be_told_apart(
+    data: bytes, cuts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Event by event, reasons and codes too, for each piece that comes."""
+    short = events(data, cuts)
+    with monkeypatch.context() as patch:
+        patch.setattr(websocket, "take_text", lambda _data, _at: None)
+        assert events(data, cuts) == short
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 1024, 1025, 65_535])
+def test_sizes_at_the_edges_are_read(size: int) -> None:
+    payload = b"y" * size
+    data = frame(0x81, payload, b"abcd")
+    found = take_text(b"??" + data + b"more", 2)
+    assert found is not None
+    assert (found.payload, found.end) == (payload, 2 + len(data))
+    assert take_text(data[:-1], 0) is None or not size
+
+
+def test_longer_than_a_message_may_be_is_not_taken() -> None:
+    assert take_text(frame(0x81, b"z" * (MESSAGE_BYTES_MAX + 1), b"abcd"), 0) is None
+
+
+@given(mask=MASKS, payload=st.binary(max_size=3000))
+def test_unmasking_is_its_own_inverse(mask: bytes, payload: bytes) -> None:
+    masked = unmask(mask, payload)
+    assert masked == bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+    assert unmask(mask, masked) == payload
+
+
+@given(parts=st.lists(frames, max_size=6), cuts=st.lists(st.integers(0, 1 << 20), max_size=8))
+def test_boundaries_are_found_in_any_pieces(parts: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(parts)
+    ends = {sum(map(len, parts[: count + 1])) for count in range(len(parts))}
+    boundaries, found, base = Boundaries(), set[int](), 0
+    for start, end in pairwise([0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]):
+        piece, at = data[start:end], 0
+        while at < len(piece):
+            at = boundaries.advance(piece, at)
+            if boundaries.between:
+                found.add(base + at)
+        base += len(piece)
+    assert found == ends
+    assert boundaries.between
+
+
+def test_it_is_wsproto_that_the_rest_goes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole texts never do."""
+    seen: list[bytes] = []
+    receive = FrameProtocol.receive_bytes
+
+    def spied(self: FrameProtocol, data: bytes) -> None:
+        seen.append(data)
+        receive(self, data)
+
+    monkeypatch.setattr(FrameProtocol, "receive_bytes", spied)
+    whole, ping = frame(0x81, b"a", b"abcd"), frame(0x89, b"p", b"abcd")
+    connection = WebSocketConnection()
+    assert connection.receive(whole + ping + whole)[0::2] == [Message("a"), Message("a")]
+    assert seen == [ping]
+    assert connection.receive(whole[:3]) == []
+    assert connection.receive(whole[3:] + whole) == [Message("a"), Message("a")]
+    assert seen == [ping, whole[:3], whole[3:]]
