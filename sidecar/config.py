@@ -102,6 +102,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outbox_bytes_max: Annotated[
         Positive, Meta(description="bytes that may wait for a slow client")
     ] = limits.OUTBOX_BYTES_MAX
+    deflate: Annotated[
+        bool, Meta(description="compress messages for WebSocket clients that offer it")
+    ] = True
     ping_interval_s: Annotated[Seconds, Meta(description="silence before a WebSocket ping")] = (
         limits.PING_INTERVAL_S
     )

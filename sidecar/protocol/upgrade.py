@@ -47,8 +47,9 @@ def is_upgrade(request: Request) -> bool:
     return "websocket" in request.tokens("upgrade")
 
 
-def accept(request: Request) -> bytes:
-    """The bytes of ``101 Switching Protocols``: what follows them is WebSocket, both ways.
+def accept(request: Request, extension: str | None = None) -> bytes:
+    """The bytes of ``101 Switching Protocols``: what follows them is WebSocket, both ways, with an
+    extension that was negotiated.
 
     Raises `UpgradeRefused` for the first check that does not hold.
     """
@@ -59,8 +60,11 @@ def accept(request: Request) -> bytes:
         b"HTTP/1.1 101 Switching Protocols\r\n"
         b"Upgrade: websocket\r\n"
         b"Connection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + _accept_value(request.values("sec-websocket-key")[0]) + b"\r\n"
-        b"\r\n"
+        b"Sec-WebSocket-Accept: "
+        + _accept_value(request.values("sec-websocket-key")[0])
+        + b"\r\n"
+        + (b"" if extension is None else b"Sec-WebSocket-Extensions: %b\r\n" % extension.encode())
+        + b"\r\n"
     )
 
 

@@ -27,6 +27,7 @@ from sidecar.errors import ProtocolViolated
 from sidecar.limits import MESSAGE_BYTES_MAX, MESSAGE_FRAGMENTS_MAX
 from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode, echo
+from sidecar.protocol.deflate import BoundedInflate
 from sidecar.protocol.inbound import Boundaries, take_text
 
 
@@ -71,13 +72,19 @@ Event: TypeAlias = Message | PingReceived | PongReceived | CloseReceived | Viola
 
 
 _NOT_UTF_8 = "a text or a close reason is not UTF-8"
+_DEFLATE_FAULTS = {
+    CloseCode.PROTOCOL_ERROR: "RSV1 on a frame that can't be compressed",
+    CloseCode.INVALID_PAYLOAD_DATA: "a message can't be inflated",
+    CloseCode.MESSAGE_TOO_BIG: f"a message is longer than {MESSAGE_BYTES_MAX} bytes",
+}
 
 
 class WebSocketConnection:
     """One WebSocket after its opening handshake."""
 
-    def __init__(self) -> None:
-        self._parser: FrameProtocol | None = _new_parser()
+    def __init__(self, *, deflate: bool = False) -> None:
+        """`deflate`: the client may compress its messages."""
+        self._parser: FrameProtocol | None = _new_parser(deflate=deflate)
         self._boundaries = Boundaries()
         self._pieces: list[str] = []  # of the message that is arriving
         self._bytes = 0
@@ -209,12 +216,14 @@ def _message(payload: bytes) -> Message | Violation:
         return Violation(int(CloseCode.INVALID_PAYLOAD_DATA), _NOT_UTF_8)
 
 
-def _new_parser() -> FrameProtocol:
-    return FrameProtocol(client=False, extensions=[])
+def _new_parser(*, deflate: bool) -> FrameProtocol:
+    return FrameProtocol(client=False, extensions=[BoundedInflate()] if deflate else [])
 
 
 def _describe(error: ParseFailed) -> str:
     """wsproto's own words, but for UTF-8, where they tell at which read the text was cut."""
+    if str(error) == "error in extension":
+        return _DEFLATE_FAULTS[CloseCode(int(error.code))]
     if int(error.code) == CloseCode.INVALID_PAYLOAD_DATA:
         return _NOT_UTF_8
     return str(error)

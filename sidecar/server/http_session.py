@@ -12,6 +12,7 @@ from sidecar.api.messages import encode
 from sidecar.errors import HttpRefused
 from sidecar.limits import IDLE_HTTP_TIMEOUT_S, RECV_BYTES, REQUEST_HEAD_TIMEOUT_S
 from sidecar.protocol import upgrade
+from sidecar.protocol.deflate import negotiate
 from sidecar.protocol.http import HttpConnection, Request
 from sidecar.server.connection import Connection
 
@@ -25,6 +26,15 @@ class HttpAnswer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class Upgraded(NamedTuple):
+    """A connection that speaks WebSocket: what came behind its request, and whether messages may be
+    compressed.
+    """
+
+    leftover: bytes
+    deflate: bool
+
+
 Respond = Callable[[Request], Awaitable[HttpAnswer]]
 
 
@@ -32,25 +42,32 @@ class HttpSession:
     """Answers HTTP on one connection."""
 
     def __init__(
-        self, connection: Connection, respond: Respond, *, upgrade_path: str | None = None
+        self,
+        connection: Connection,
+        respond: Respond,
+        *,
+        upgrade_path: str | None = None,
+        deflate: bool = False,
     ) -> None:
-        """`respond` may raise `HttpRefused`. `upgrade_path` is where WebSocket is spoken."""
+        """`respond` may raise `HttpRefused`. `upgrade_path` is where WebSocket is spoken, with
+        compressed messages if `deflate`.
+        """
+        self._deflate = deflate
         self._connection = connection
         self._respond = respond
         self._upgrade_path = upgrade_path
         self._http = HttpConnection()
 
-    async def run(self) -> bytes | None:
-        """Serves until the peer ends (None) or upgrades: then the bytes that followed its
-        request.
-        """
+    async def run(self) -> Upgraded | None:
+        """Serves until the peer ends (None) or upgrades."""
         connection, first_byte_s = self._connection, REQUEST_HEAD_TIMEOUT_S
         try:
             while (request := await self._next_request(first_byte_s)) is not None:
                 first_byte_s = IDLE_HTTP_TIMEOUT_S
                 if request.path == self._upgrade_path:
-                    connection.send(upgrade.accept(request))
-                    return self._http.leftover()
+                    extension = self._negotiate(request)
+                    connection.send(upgrade.accept(request, extension))
+                    return Upgraded(self._http.leftover(), extension is not None)
                 connection.send(await self._answer(request))
                 await checkpoint()  # a client that pipelines for ever must not keep the loop
                 if self._http.should_close or not await connection.drained(IDLE_HTTP_TIMEOUT_S):
@@ -61,6 +78,9 @@ class HttpSession:
             connection.send(self._http.refuse(HttpRefused(500, "an error of the server")))
             raise
         return None
+
+    def _negotiate(self, request: Request) -> str | None:
+        return negotiate(request.header("sec-websocket-extensions")) if self._deflate else None
 
     async def _next_request(self, first_byte_s: float) -> Request | None:
         request = self._http.next_request()

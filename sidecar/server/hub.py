@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from sidecar.api.topics import Topic
 from sidecar.limits import TOPIC_LINGER_S, TOPICS_LINGERING_MAX
+from sidecar.protocol import frames
 from sidecar.server.recent import RecentFrames
 from sidecar.server.subscriber import Subscriber
 
@@ -97,11 +98,20 @@ class Hub:
             if topic.resumable:
                 self.recent.add(topic, frame, height)
         if len(staged) == 1:
-            topic, frame = staged[0]
-            for subscriber in self._subscribers.get(topic, ()):
+            self._flush_one(staged, height)
+        else:
+            self._flush_joined(staged, height)
+
+    def _flush_one(self, staged: list[tuple[Topic, bytes]], height: int) -> None:
+        topic, frame = staged[0]
+        deflated: list[tuple[Topic, bytes]] = []  # made for the first who takes it
+        for subscriber in self._subscribers.get(topic, ()):
+            if subscriber.deflates:
+                if not deflated:
+                    deflated = [(topic, frames.deflated(frame))]
+                subscriber.deliver(deflated[0][1], deflated, height)
+            else:
                 subscriber.deliver(frame, staged, height)
-            return
-        self._flush_joined(staged, height)
 
     def restart(self, topic: Topic, restart_frames: bytes, height: int) -> None:
         """The topic goes on from `height` with what is in the frames; what was kept of it does not
@@ -120,11 +130,17 @@ class Hub:
                     wanted[subscriber].append(index)
                 else:
                     wanted[subscriber] = [index]
-        joins: dict[tuple[int, ...], tuple[bytes, list[tuple[Topic, bytes]]]] = {}
+        deflated: dict[int, bytes] = {}
+        joins: dict[tuple[int | bool, ...], tuple[bytes, list[tuple[Topic, bytes]]]] = {}
         for subscriber, indexes in wanted.items():
-            key = tuple(indexes)
+            key = (subscriber.deflates, *indexes)
             join = joins.get(key)
             if join is None:
                 parts = [staged[index] for index in indexes]
+                if subscriber.deflates:
+                    for index in indexes:
+                        if index not in deflated:
+                            deflated[index] = frames.deflated(staged[index][1])
+                    parts = [(staged[index][0], deflated[index]) for index in indexes]
                 join = joins[key] = (b"".join([frame for _, frame in parts]), parts)
             subscriber.deliver(*join, height)

@@ -17,7 +17,7 @@ from sidecar.limits import DRAIN_TIMEOUT_S, EAGER_ACCEPTS_MAX, LISTEN_BACKLOG
 from sidecar.protocol.closecodes import CloseCode
 from sidecar.protocol.http import HttpConnection
 from sidecar.server.connection import Connection
-from sidecar.server.http_session import HttpSession
+from sidecar.server.http_session import HttpSession, Upgraded
 from sidecar.server.listener import accept
 from sidecar.server.routes import Routes
 from sidecar.server.services import Services
@@ -102,10 +102,11 @@ class Server:
         try:
             with connection.scope:
                 routes = Routes(self._services, connection.address)
-                http = HttpSession(connection, routes.respond, upgrade_path="/ws")
-                leftover = await http.run()
-                if leftover is not None:
-                    await self._serve_websocket(connection, leftover)
+                deflate = self._services.settings.deflate
+                http = HttpSession(connection, routes.respond, upgrade_path="/ws", deflate=deflate)
+                upgraded = await http.run()
+                if upgraded is not None:
+                    await self._serve_websocket(connection, upgraded)
                 connection.finish()
                 await connection.linger()
         except Exception:  # noqa: BLE001 - the one place where a bug in one connection is contained
@@ -117,12 +118,13 @@ class Server:
             if not self._by_address[connection.address]:
                 del self._by_address[connection.address]
 
-    async def _serve_websocket(self, connection: Connection, leftover: bytes) -> None:
-        session = self._sessions[connection] = WebSocketSession(connection, self._services)
+    async def _serve_websocket(self, connection: Connection, upgraded: Upgraded) -> None:
+        session = WebSocketSession(connection, self._services, deflate=upgraded.deflate)
+        self._sessions[connection] = session
         if self._drain_reason is not None:
             session.close(*self._drain_reason)
         try:
-            await session.run(leftover)
+            await session.run(upgraded.leftover)
         except Exception:
             session.close(CloseCode.INTERNAL_ERROR, "an error of the server")
             raise

@@ -8,6 +8,8 @@ from sidecar.api.topics import Topic
 class Subscriber(Protocol):
     """Takes frames without ever waiting or raising."""
 
+    deflates: bool  # whether it takes compressed ones
+
     def deliver(self, joined: bytes, parts: list[tuple[Topic, bytes]], height: int) -> None:
         """Sends `joined`, the frames of `parts` in order, of the block at `height`.
 
@@ -22,6 +24,8 @@ class Subscriber(Protocol):
 
 class Nobody:
     """Holds a topic open while a client waits for what it missed."""
+
+    deflates = False
 
     def deliver(self, joined: bytes, parts: list[tuple[Topic, bytes]], height: int) -> None:
         """It comes from the recent frames, later."""

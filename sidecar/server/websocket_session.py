@@ -43,10 +43,14 @@ _log = get_log("server")
 class WebSocketSession:
     """Speaks with one client. Is a `Subscriber` of the hub."""
 
-    def __init__(self, connection: Connection, services: Services) -> None:
+    def __init__(
+        self, connection: Connection, services: Services, *, deflate: bool = False
+    ) -> None:
+        """`deflate`: messages may be compressed, both ways."""
+        self.deflates = deflate
         self._connection = connection
         self._services = services
-        self._websocket = WebSocketConnection()
+        self._websocket = WebSocketConnection(deflate=deflate)
         self._topics: dict[Topic, None] = {}
         self._resumptions = Resumptions(
             services, self, self._send_beyond_bound, self._send_snapshot
