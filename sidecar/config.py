@@ -6,6 +6,7 @@ command line.
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -80,10 +81,17 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = False
 
 
+def _listed(text: str) -> frozenset[str]:
+    """The items of a list in a text."""
+    return frozenset(filter(None, (item.strip() for item in text.split(","))))
+
+
 class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What clients connect to, and what one of them may use."""
 
-    host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
+    host: Annotated[str, Meta(description="address to listen on, or unix:/path of a socket")] = (
+        "127.0.0.1"
+    )
     port: Annotated[
         int, Meta(ge=0, le=65535, description="port for WebSocket and HTTP; 0 picks one")
     ] = 8010
@@ -105,12 +113,44 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deflate: Annotated[
         bool, Meta(description="compress messages for WebSocket clients that offer it")
     ] = True
+    trusted_proxies: Annotated[
+        str,
+        Meta(
+            description="whose X-Forwarded-For or PROXY header is believed: addresses, networks "
+            "and unix, separated by commas"
+        ),
+    ] = ""
+    proxy_protocol: Annotated[
+        bool, Meta(description="connections of trusted proxies begin with a PROXY v2 header")
+    ] = False
+    origins: Annotated[
+        str,
+        Meta(
+            description="pages that may connect, such as https://app.example, separated by commas; "
+            "none given: all"
+        ),
+    ] = ""
     ping_interval_s: Annotated[Seconds, Meta(description="silence before a WebSocket ping")] = (
         limits.PING_INTERVAL_S
     )
     pong_timeout_s: Annotated[
         Seconds, Meta(description="silence after a ping before the connection ends")
     ] = limits.PONG_TIMEOUT_S
+
+    def __post_init__(self) -> None:
+        for text in sorted(_listed(self.trusted_proxies) - {"unix"}):
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"trusted_proxies: {error}") from None
+
+    def trusted(self) -> frozenset[str]:
+        """The trusted proxies."""
+        return _listed(self.trusted_proxies)
+
+    def allowed_origins(self) -> frozenset[str]:
+        """In lower case; empty for all."""
+        return frozenset(origin.lower() for origin in _listed(self.origins))
 
 
 class OrderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -153,7 +193,7 @@ class OrderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def off(self) -> frozenset[str]:
         """The rules to skip."""
-        return frozenset(filter(None, (name.strip() for name in self.skip_rules.split(","))))
+        return _listed(self.skip_rules)
 
 
 class OperatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -69,6 +69,7 @@ REQUEST_HEADERS_MAX = 100  # Apache's LimitRequestFields
 REQUEST_HEADER_LINE_BYTES_MAX = 4 << 10
 REQUEST_HOST_BYTES_MAX = 255  # RFC 1035: a domain name
 REQUEST_BODY_BYTES_MAX = 64 << 10
+PROXY_HEADER_BYTES_MAX = 2 << 10  # of PROXY protocol v2, TLVs included; haproxy's own are 536
 
 # WebSocket
 MESSAGE_BYTES_MAX = 64 << 10  # inbound message, all fragments together

@@ -32,7 +32,9 @@ class Connection:
         """`address` is the peer's, for logs and limits; `spawn` starts a task that outlives no
         connection.
         """
-        self.address = address
+        self.address = address  # of the client, as far as known: a proxy tells it later
+        self.peer = address
+        self.limit_key = address  # what its client's limits count by
         self.outbox = Outbox()
         self.clear = True  # nothing waits and nothing ended: a send goes straight to the kernel
         self.lost = False  # the peer is gone: nothing can be sent any more
@@ -46,9 +48,13 @@ class Connection:
         self._draining = False
         self._finishing = False
         self._eager_reads = 0
+        self._back = b""
 
     async def receive(self, size: int = RECV_BYTES) -> bytes:
         """The next bytes, at most `size`; empty once the peer has ended or lost the connection."""
+        if self._back:
+            data, self._back = self._back[:size], self._back[size:]
+            return data
         self._eager_reads += 1
         if self._eager_reads > EAGER_READS_MAX:  # a peer that always has more: let others run
             self._eager_reads = 0
@@ -62,6 +68,10 @@ class Connection:
             except OSError as error:
                 self._lose(error)
         return b""
+
+    def put_back(self, data: bytes) -> None:
+        """What `receive` gives next."""
+        self._back = data
 
     def send(
         self, data: bytes, topic: Topic | None = None, height: int = 0, *, counted: bool = True

@@ -46,12 +46,14 @@ class HttpSession:
         connection: Connection,
         respond: Respond,
         *,
+        check: Callable[[Request], None] = lambda _: None,
         upgrade_path: str | None = None,
         deflate: bool = False,
     ) -> None:
-        """`respond` may raise `HttpRefused`. `upgrade_path` is where WebSocket is spoken, with
-        compressed messages if `deflate`.
+        """`respond` and `check`, which sees each request first, may raise `HttpRefused`.
+        `upgrade_path` is where WebSocket is spoken, with compressed messages if `deflate`.
         """
+        self._check = check
         self._deflate = deflate
         self._connection = connection
         self._respond = respond
@@ -65,6 +67,7 @@ class HttpSession:
             while (request := await self._next_request(first_byte_s)) is not None:
                 first_byte_s = IDLE_HTTP_TIMEOUT_S
                 if request.path == self._upgrade_path:
+                    self._check(request)
                     extension = self._negotiate(request)
                     connection.send(upgrade.accept(request, extension))
                     return Upgraded(self._http.leftover(), extension is not None)
@@ -102,6 +105,7 @@ class HttpSession:
 
     async def _answer(self, request: Request) -> bytes:
         try:
+            self._check(request)
             answer = await self._respond(request)
         except HttpRefused as error:
             message = encode({"code": error.status, "msg": str(error)})

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import resource
 import socket
+from pathlib import Path
 
 import anyio
 import msgspec
@@ -11,10 +12,13 @@ import msgspec
 from sidecar import limits
 from sidecar.config import ServerSettings
 from sidecar.errors import ConfigInvalid
+from sidecar.protocol.proxy import UNIX
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("server")
 
+_UNIX_PREFIX = "unix:"
+_UNIX_MODE = 0o660  # for a proxy of the same group
 _OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 
 
@@ -25,6 +29,8 @@ def bind(host: str, port: int, section: str = "server") -> socket.socket:
     It does not listen yet: until the state is live, clients are refused at once instead of kept
     waiting.
     """
+    if host.startswith(_UNIX_PREFIX):
+        return _bind_unix(Path(host.removeprefix(_UNIX_PREFIX)), section)
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
@@ -44,6 +50,31 @@ def bind(host: str, port: int, section: str = "server") -> socket.socket:
         ) from error
     sock.setblocking(False)
     return sock
+
+
+def _bind_unix(path: Path, section: str) -> socket.socket:
+    """A unix socket; one that a dead process left is replaced."""
+    try:
+        if path.is_socket() and not _is_served(path):
+            path.unlink()
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise ConfigInvalid(f"{section}.host: can't listen on {path}: {error}") from error
+    try:
+        for level, option, value in _OPTIONS:
+            if level == socket.SOL_SOCKET:
+                sock.setsockopt(level, option, value)
+        sock.bind(str(path))
+        path.chmod(_UNIX_MODE)
+    except (OSError, ValueError) as error:
+        sock.close()
+        raise ConfigInvalid(f"{section}.host: can't listen on {path}: {error}") from error
+    return sock
+
+
+def _is_served(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        return probe.connect_ex(str(path)) not in (errno.ECONNREFUSED, errno.ENOENT)
 
 
 def fit_descriptors(settings: ServerSettings) -> ServerSettings:
@@ -81,7 +112,7 @@ async def accept(listener: socket.socket) -> tuple[socket.socket, str]:
             # else the peer gave up before we came: ECONNABORTED, EPROTO, ...
         else:
             sock.setblocking(False)
-            return sock, str(address[0])
+            return sock, str(address[0]) if address else UNIX
 
 
 _OPTIONS = (

@@ -75,7 +75,7 @@ class Posts:
             self._reply(Reply("post", data, height, trace.traceparent))
 
         body = bytes(request.request.payload)
-        address = self._connection.address
+        address = self._connection.limit_key
         orders.take(Incoming(body, address, self._connection, trace, time.time_ns(), told))
 
     def _answer(self, request: Post, response: dict[str, Any]) -> None:

@@ -15,17 +15,18 @@ from sidecar.api.orders.outcomes import Outcome
 from sidecar.api.requests import NO_ORDERS, decode_json
 from sidecar.errors import HttpRefused, NotInSource, RequestInvalid, StateUnavailable
 from sidecar.protocol.http import Request
+from sidecar.server.connection import Connection
 from sidecar.server.http_session import HttpAnswer
 from sidecar.server.services import Services
 from sidecar.telemetry.tracecontext import continue_trace
 
 
 class Routes:
-    """The paths, for the client at one address."""
+    """The paths, for one client."""
 
-    def __init__(self, services: Services, address: str) -> None:
+    def __init__(self, services: Services, connection: Connection) -> None:
         self._services = services
-        self._address = address
+        self._connection = connection
 
     async def respond(self, request: Request) -> HttpAnswer:
         """Answers a request. Raises `HttpRefused`."""
@@ -73,7 +74,8 @@ class Routes:
             answers.append(outcome)
             answered.set()
 
-        orders.take(Incoming(request.body, self._address, self, trace, time.time_ns(), told))
+        peer, now = self._connection, time.time_ns()
+        orders.take(Incoming(request.body, peer.limit_key, peer, trace, now, told))
         if not answers:
             await answered.wait()
         outcome = answers[0]

@@ -61,4 +61,4 @@ class SafetyNet:
             )
 
         peer, now = self._connection, time.time_ns()
-        self._orders.take(Incoming(body, peer.address, peer, trace, now, told, urgent=True))
+        self._orders.take(Incoming(body, peer.limit_key, peer, trace, now, told, urgent=True))

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import socket
 import time
-from collections import Counter
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -17,6 +17,7 @@ from sidecar.limits import DRAIN_TIMEOUT_S, EAGER_ACCEPTS_MAX, LISTEN_BACKLOG
 from sidecar.protocol.closecodes import CloseCode
 from sidecar.protocol.http import HttpConnection
 from sidecar.server.connection import Connection
+from sidecar.server.gate import Gate
 from sidecar.server.http_session import HttpSession, Upgraded
 from sidecar.server.listener import accept
 from sidecar.server.routes import Routes
@@ -37,14 +38,15 @@ class Server:
         self._services = services
         self._sessions: dict[Connection, WebSocketSession] = {}
         self._connections: dict[Connection, None] = {}
-        self._by_address: Counter[str] = Counter()
+        self._gate = Gate(services.settings)
         self._drain_reason: tuple[int, str] | None = None
         self._gone = anyio.Event()  # set when the last session ends
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
-        return int(self._listener.getsockname()[1])
+        """The port that is listened on; 0 for a unix socket."""
+        name = self._listener.getsockname()
+        return int(name[1]) if isinstance(name, tuple) else 0
 
     def listen(self) -> None:
         """Clients can connect from now on."""
@@ -80,19 +82,14 @@ class Server:
                 await self._gone.wait()
 
     def _refusal(self, address: str) -> HttpRefused | None:
-        settings = self._services.settings
         if self._drain_reason is not None:
             return HttpRefused(503, "the server is shutting down")
-        if len(self._connections) >= settings.connections_max:
-            return HttpRefused(503, f"the server has its {settings.connections_max} connections")
-        if self._by_address[address] >= settings.connections_per_ip:
-            return HttpRefused(429, f"{settings.connections_per_ip} connections from one address")
-        return None
+        return self._gate.refusal(address)
 
     def _start(self, tasks: TaskGroup, sock: socket.socket, address: str) -> None:
         connection = Connection(sock, address, tasks.start_soon)
         self._connections[connection] = None
-        self._by_address[address] += 1
+        self._gate.enter(connection)
         tasks.start_soon(self._serve_connection, connection)
 
     async def _serve_connection(self, connection: Connection) -> None:
@@ -101,10 +98,7 @@ class Server:
         """
         try:
             with connection.scope:
-                routes = Routes(self._services, connection.address)
-                deflate = self._services.settings.deflate
-                http = HttpSession(connection, routes.respond, upgrade_path="/ws", deflate=deflate)
-                upgraded = await http.run()
+                upgraded = await self._serve_http(connection)
                 if upgraded is not None:
                     await self._serve_websocket(connection, upgraded)
                 connection.finish()
@@ -114,9 +108,22 @@ class Server:
         finally:
             connection.close()
             del self._connections[connection]
-            self._by_address[connection.address] -= 1
-            if not self._by_address[connection.address]:
-                del self._by_address[connection.address]
+            self._gate.leave(connection)
+
+    async def _serve_http(self, connection: Connection) -> Upgraded | None:
+        try:
+            await self._gate.read_proxy_header(connection)
+        except HttpRefused as error:
+            connection.send(HttpConnection().refuse(error))
+            return None
+        http = HttpSession(
+            connection,
+            Routes(self._services, connection).respond,
+            check=partial(self._gate.check, connection),
+            upgrade_path="/ws",
+            deflate=self._services.settings.deflate,
+        )
+        return await http.run()
 
     async def _serve_websocket(self, connection: Connection, upgraded: Upgraded) -> None:
         session = WebSocketSession(connection, self._services, deflate=upgraded.deflate)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 async def read(websocket: Any, until: int) -> list[Any]:
     """All messages up to that height."""
-    found = []
+    found = list[Any]()
     with anyio.fail_after(20):
         while not found or found[-1].get("height", 0) < until or found[-1]["channel"] != "blocks":
             found.append(json.loads(await websocket.recv()))

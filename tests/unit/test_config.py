@@ -30,8 +30,9 @@ def test_every_key_can_be_set_from_text(tmp_path: Path) -> None:
     texts = {bool: "true", int: "7", float: "1.5", str: "x"}
     for key in keys():
         text = key.choices[-1] if key.choices else texts[key.type]
-        if key.name == "skip_rules":
-            text = "band,margin"
+        text = {"skip_rules": "band,margin", "trusted_proxies": "10.0.0.0/8,unix"}.get(
+            key.name, text
+        )
         settings = load_settings(None, {key.environment: text}, {})
         value = getattr(getattr(settings, key.section), key.name)
         assert str(value).lower() == text
@@ -42,6 +43,10 @@ def test_every_key_can_be_set_from_text(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ('[orders]\nskip_rules = "bandd"\n', "orders: skip_rules: there is no 'bandd'; there are"),
+        (
+            '[server]\ntrusted_proxies = "10.0.0.300"\n',
+            "server: trusted_proxies: '10.0.0.300'",
+        ),
         ("[server]\nport = 70000\n", "server.port: Expected `int` <= 65535"),
         ("[server]\nprt = 1\n", "server: Object contains unknown field `prt`"),
         ('[source]\nkind = "eth"\n', "source.kind: Invalid enum value 'eth'"),

@@ -8,8 +8,8 @@ from sidecar.telemetry.tracecontext import TraceContext
 
 
 class Incoming(NamedTuple):
-    """`told` gets its answer, once; `address` is the peer's, `connection` which of its connections;
-    `received_ns` since the epoch.
+    """`told` gets its answer, once; `address` is what the peer's limits count by, `connection` is
+    which of its connections; `received_ns` since the epoch.
     """
 
     body: bytes

@@ -1,0 +1,99 @@
+"""Who comes in: limits of connections, whose connection it is behind a proxy, from which pages.
+
+accept ─▶ refusal ─▶ enter ─▶ PROXY header ─▶ requests: X-Forwarded-For, Origin ─▶ leave
+"""
+
+from collections import Counter
+
+import anyio
+
+from sidecar.config import ServerSettings
+from sidecar.errors import HttpRefused
+from sidecar.limits import REQUEST_HEAD_TIMEOUT_S
+from sidecar.protocol.proxy import Networks, counted_as, forwarded_for, read_header
+from sidecar.protocol.request import Request
+from sidecar.server.connection import Connection
+
+
+class Gate:
+    """The connections there are, by the address that each counts for."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._trusted = Networks(settings.trusted())
+        self._origins = settings.allowed_origins()
+        self._connections: dict[Connection, str] = {}
+        self._by_address: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def refusal(self, address: str) -> HttpRefused | None:
+        """Why a new connection is refused. A proxy's are counted once they say whose they are."""
+        settings = self._settings
+        if len(self._connections) >= settings.connections_max:
+            return HttpRefused(503, f"the server has its {settings.connections_max} connections")
+        if address not in self._trusted and self._is_full(counted_as(address)):
+            return self._too_many()
+        return None
+
+    def enter(self, connection: Connection) -> None:
+        """A connection comes in."""
+        key = connection.limit_key = counted_as(connection.address)
+        self._connections[connection] = key
+        self._by_address[key] += 1
+
+    def leave(self, connection: Connection) -> None:
+        """It has ended."""
+        self._count_down(self._connections.pop(connection))
+
+    async def read_proxy_header(self, connection: Connection) -> None:
+        """Takes the PROXY header that a proxy's connection begins with, where the settings say so.
+        Raises `HttpRefused`.
+        """
+        if not self._settings.proxy_protocol or connection.address not in self._trusted:
+            return
+        data = b""
+        with anyio.move_on_after(REQUEST_HEAD_TIMEOUT_S):
+            while (behind := read_header(data)) is None:
+                more = await connection.receive()
+                if not more:
+                    return
+                data += more
+            connection.put_back(data[behind.size :])
+            if behind.address is not None:
+                self._move(connection, behind.address)
+            return
+        raise HttpRefused(408, "the PROXY protocol header took too long")
+
+    def check(self, connection: Connection, request: Request) -> None:
+        """Looks at a request before it is answered. Raises `HttpRefused`."""
+        if connection.peer in self._trusted and not self._settings.proxy_protocol:
+            behind = forwarded_for(request.values("x-forwarded-for"), self._trusted)
+            self._move(connection, connection.peer if behind is None else behind)
+        origin = request.header("origin")
+        if self._origins and origin is not None and origin.lower() not in self._origins:
+            raise HttpRefused(403, f"pages of {origin[:100]!r} may not connect here")
+
+    def _move(self, connection: Connection, address: str) -> None:
+        """The connection is that address's."""
+        before, key = self._connections[connection], counted_as(address)
+        connection.address = address
+        if key == before:
+            return
+        if address not in self._trusted and self._is_full(key):
+            raise self._too_many()
+        self._count_down(before)
+        self._connections[connection] = connection.limit_key = key
+        self._by_address[key] += 1
+
+    def _is_full(self, key: str) -> bool:
+        return self._by_address[key] >= self._settings.connections_per_ip
+
+    def _too_many(self) -> HttpRefused:
+        return HttpRefused(429, f"{self._settings.connections_per_ip} connections from one address")
+
+    def _count_down(self, key: str) -> None:
+        self._by_address[key] -= 1
+        if self._by_address[key] <= 0:
+            del self._by_address[key]
