@@ -223,6 +223,8 @@ class _Restarts:
         def concerns(topic: Topic) -> bool:
             if topic.channel.reads_book:
                 return topic.market in scope.books
+            if topic.channel.reads_orders and scope.books:
+                return True
             return topic.user in scope.users and topic.channel.needs is None
 
         self._restart(concerns, first_wrong, reason)

@@ -64,14 +64,16 @@ def active_asset_data(state: ChainState, user: User, market: Market) -> dict[str
     """
     leverage = state.accounts.leverage_of(user, market)
     cross = standing(state.accounts, state.markets, user)
-    spare = max(cross.value - cross.initial, 0)
     position = user.positions.get(market.id) or Position()
     sizes, amounts = [], []
     for sign in (1, -1):
-        available = spare
         closes = abs(position.sz) if position.sz * sign < 0 else 0
+        freed = 0
         if closes and leverage.is_cross:
-            available += initial_margin(closes * market.mark_px // SCALE, leverage.value)
+            freed = initial_margin(closes * market.mark_px // SCALE, leverage.value)
+        elif closes:
+            freed = position.margin + position.upnl(market.mark_px)
+        available = max(cross.value - cross.initial + freed, 0)
         opens = available * leverage.value * SCALE // market.mark_px if market.mark_px else 0
         sizes.append(to_text(_whole_lots(market, opens + closes)))
         amounts.append(to_text(available))
@@ -96,7 +98,7 @@ class _Held:
         self.leverage = state.accounts.leverage_of(user, market)
         self.worth = position.sz * market.mark_px // SCALE  # signed
         self.notional = abs(self.worth)
-        self.upnl = position.upnl(market.mark_px)
+        self.upnl = position.upnl(market.mark_px) if market.mark_px else 0
         self.equity = position.margin + self.upnl
         self._cross = cross
 

@@ -15,6 +15,7 @@ from sidecar.fixed import to_text
 from sidecar.node.transitions import OrderStatus
 from sidecar.state.book import Order
 from sidecar.state.chain import ChainState
+from sidecar.state.faults import Fault
 from sidecar.state.orders import FoundOrder
 
 
@@ -59,6 +60,19 @@ class OrderStatusView(msgspec.Struct, rename="camel", gc=False, frozen=True):
     order: BasicOrderView | FrontendOrderView
     status: str
     status_timestamp: int
+
+
+def doubt(state: ChainState, user: bytes) -> Fault | None:
+    """Why a user's open orders can't be told now, if so: a book is known to be wrong in which they
+    have or had orders. O(1) while none is, else O(orders and statuses kept).
+    """
+    wrong = state.faults.books
+    if not wrong:
+        return None
+    known = state.users.look(user)
+    markets = {market for market, _ in known.resting.values()}
+    markets.update(status.market for status in known.statuses or ())
+    return next((wrong[market] for market in sorted(markets) if market in wrong), None)
 
 
 def open_orders(state: ChainState, user: bytes) -> list[BasicOrderView]:

@@ -19,6 +19,7 @@ from sidecar.node.transitions import (
     OrderStatus,
     PricesUpdated,
 )
+from sidecar.state.accounts import FEES
 from sidecar.state.faults import BOOK_KINDS
 from sidecar.state.history import FillRow, LedgerRow, PaymentRow
 from sidecar.state.orders import StatusRow
@@ -86,5 +87,7 @@ class Scope:
         return kind in (MarketListed, PricesUpdated)
 
     def _traded(self, fill: Fill) -> bool:
+        if FEES in self.users:  # every fee is its income
+            return True
         legs = (fill.buyer, fill.seller)
         return any(leg is not None and leg.user in self.users for leg in legs)

@@ -90,12 +90,14 @@ class Accounts:
     """The account half of every user.
 
     `complete` says whether the source tells of accounts: a Hyperliquid node's files start from a
-    snapshot without any, and have no ledger. `agents` are by the agent's address.
+    snapshot without any, and have no ledger. `agents` are by the agent's address, `agents_of` by
+    user and name.
     """
 
     def __init__(self, users: Users, markets: dict[int, Market]) -> None:
         self.complete = True
         self.agents: dict[bytes, AgentRow] = {}
+        self.agents_of: dict[bytes, dict[str, AgentRow]] = {}
         self._users = users
         self._markets = markets
 
@@ -151,12 +153,26 @@ class Accounts:
         if not position.sz and not position.margin:
             del user.positions[changed.market]
 
-    def agent(self, approved: AgentApproved) -> None:
-        """An agent; it takes the place of the user's agent of that name. O(agents)."""
-        user, name = approved.user, approved.name
-        for known in [one for one in self.agents.values() if (one.user, one.name) == (user, name)]:
-            del self.agents[known.agent]
-        self.agents[approved.agent] = AgentRow(user, approved.agent, name, approved.valid_until)
+    def agent(self, approved: AgentApproved, time_ns: int) -> None:
+        """An agent, approved at that time; it takes the place of the user's agent of that name, and
+        those of the user that are over are forgotten. O(agents of the user).
+        """
+        for known in list(self.agents_of.get(approved.user, {}).values()):
+            if known.name == approved.name or 0 < known.valid_until <= time_ns:
+                self._forget(known)
+        before = self.agents.get(approved.agent)
+        if before is not None:
+            self._forget(before)
+        self.restore_agent(
+            AgentRow(approved.user, approved.agent, approved.name, approved.valid_until)
+        )
+
+    def _forget(self, agent: AgentRow) -> None:
+        del self.agents[agent.agent]
+        mine = self.agents_of[agent.user]
+        del mine[agent.name]
+        if not mine:
+            del self.agents_of[agent.user]
 
     def check(self, check: AccountCheck) -> None:
         """Raises `StateMismatch` that names the first thing in which the account is not the
@@ -214,8 +230,9 @@ class Accounts:
             }
 
     def restore_agent(self, row: AgentRow) -> None:
-        """An agent of a snapshot."""
+        """An agent of a snapshot. O(1)."""
         self.agents[row.agent] = row
+        self.agents_of.setdefault(row.user, {})[row.name] = row
 
     def rows(self) -> Iterator[Record]:
         """What a checkpoint holds beside the rows of accounts."""
@@ -235,7 +252,7 @@ class Accounts:
     def restore(self, row: AccountsRow | FundingPaidRow) -> None:
         """One of these. O(1)."""
         if isinstance(row, AccountsRow):
-            self.complete = row.complete
+            self.complete = self._users.money_told = row.complete
             return
         user = self._users.get(row.user)
         if user.funding_paid is None:

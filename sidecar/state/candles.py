@@ -62,6 +62,9 @@ class Candle(msgspec.Struct, gc=False):
         self.trades += later.trades
 
 
+_LAST_MS = 253_370_764_800_000  # the year 9999: dates end with it
+
+
 class CandlesRow(Record, tag=48, frozen=True):
     """From when on a market's candles are known (see `Candles`)."""
 
@@ -134,11 +137,16 @@ class Candles:
             if found and found[-1].start_ms == running.start_ms:
                 found.pop()
             found.append(running)
-        return [
+        found = [
             one
             for one in found
             if from_ms <= one.start_ms <= to_ms and self._is_whole(one.start_ms)
         ]
+        return found[-CANDLES_KEPT:]
+
+    def is_first(self, interval: str) -> bool:
+        """Whether the running candle is the first that is whole. O(candles kept)."""
+        return len(self.between(interval, 0, _LAST_MS)) <= 1
 
     def rows(self, market: int) -> Iterator[CandlesRow | CandleRow]:
         """What `restore` takes. O(candles)."""
@@ -200,7 +208,7 @@ def _row(market: int, interval: str, one: Candle) -> CandleRow:
 def start_of(interval: str, time_ms: int) -> int:
     """When the interval that a time is in began, ms. O(1)."""
     length = LENGTHS_MS.get(interval)
-    return time_ms - time_ms % length if length else _month(time_ms, 0)
+    return time_ms - time_ms % length if length else _month(min(time_ms, _LAST_MS), 0)
 
 
 def end_of(interval: str, start_ms: int) -> int:

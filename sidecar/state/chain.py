@@ -80,7 +80,6 @@ class ChainState:
         self.accounts = Accounts(self.users, self.markets)
         self.orders = Orders(self.users)
         self.history = History(self.users)
-        self._since_ns: int | None = None  # from when on trades are known, where not from the first
         self._restorers: dict[type, Callable[[Any], None]] = {}
         self._changes = Changes(0, 0, 0, self.users)
         self._placed: dict[int, OrderStatus] = {}  # this block's placed orders that do not rest yet
@@ -132,7 +131,7 @@ class ChainState:
         self.height = height
         self.time_ns = time_ns
         self.users.unknown_past = height > 0
-        self._since_ns = time_ns + 1 if time_ns else None
+        self.users.since_ns = time_ns + 1 if time_ns and height else None
         self.accounts.complete = self.users.money_told = height == 0
         self._restorers = {
             MarketRow: self._restore_market,
@@ -216,7 +215,6 @@ class ChainState:
         for name in (
             "height",
             "time_ns",
-            "_since_ns",
             "markets",
             "by_symbol",
             "users",
@@ -284,7 +282,9 @@ class ChainState:
         market = Market(listing)
         if self.users.unknown_past:  # rows of a checkpoint may know more
             market.levels_height = None
-            market.candles.since_ns = self._since_ns
+            if not self.accounts.complete:  # nor does the source say that a market is new
+                market.trades_height = market.orders_height = None
+            market.candles.since_ns = self.users.since_ns
         self.markets[market.id] = market
         self.by_symbol[market.symbol] = market
         return market
@@ -375,7 +375,7 @@ class ChainState:
         self._changes.user(changed.user).account = True
 
     def _agent_approved(self, approved: AgentApproved) -> None:
-        self.accounts.agent(approved)
+        self.accounts.agent(approved, self.time_ns)
 
     def _account_check(self, check: AccountCheck) -> None:
         if check.user not in self.faults.accounts:

@@ -9,6 +9,8 @@ whole units of 1e-8 of the quote currency. O(positions) each.
 """
 
 from fractions import Fraction
+from functools import lru_cache
+from math import lcm
 from typing import NamedTuple
 
 from sidecar.fixed import SCALE
@@ -43,8 +45,11 @@ class Tier(NamedTuple):
     deduction: Fraction
 
 
-def tiers_of(listing: MarketListed) -> list[Tier]:
-    """The maintenance tiers of a market, ascending. A market without rules has none. O(tiers)."""
+@lru_cache(maxsize=1 << 12)
+def tiers_of(listing: MarketListed) -> tuple[Tier, ...]:
+    """The maintenance tiers of a market, ascending. A market without rules has none. O(tiers) the
+    first time.
+    """
     steps = listing.margin_tiers
     if not steps and listing.max_leverage:
         steps = ((0, listing.max_leverage),)
@@ -53,17 +58,29 @@ def tiers_of(listing: MarketListed) -> list[Tier]:
         rate = Fraction(1, 2 * leverage)
         before = tiers[-1] if tiers else Tier(0, rate, Fraction(0))
         tiers.append(Tier(lower, rate, before.deduction + lower * (rate - before.rate)))
-    return tiers
+    return tuple(tiers)
+
+
+@lru_cache(maxsize=1 << 12)
+def _in_whole_units(listing: MarketListed) -> tuple[tuple[int, int, int, int], ...]:
+    """Of each tier: lower, and `numerator`, `deduction`, `denominator` of
+    (notional * numerator - deduction) / denominator.
+    """
+    found = []
+    for lower, rate, deduction in tiers_of(listing):
+        whole = lcm(rate.denominator, deduction.denominator)
+        found.append((lower, int(rate * whole), int(deduction * whole), whole))
+    return tuple(found)
 
 
 def maintenance_margin(listing: MarketListed, notional: int) -> int:
     """What a position of that notional must keep. O(tiers)."""
-    needed = Fraction(0)
-    for lower, rate, deduction in tiers_of(listing):
+    needed = 0
+    for lower, numerator, deduction, denominator in _in_whole_units(listing):
         if notional < lower:
             break
-        needed = notional * rate - deduction
-    return -(-needed.numerator // needed.denominator)
+        needed = -((deduction - notional * numerator) // denominator)
+    return needed
 
 
 def initial_margin(notional: int, leverage: int) -> int:

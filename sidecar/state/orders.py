@@ -78,7 +78,9 @@ class Orders:
     def removed(self, order: Order, changes: UserChanges) -> None:
         """An order rests no more. O(1)."""
         user, oid = changes.user, order.oid
-        del user.resting[oid]
+        known = user.resting.get(oid)
+        if known is not None and known[1] is order:  # else the oid rests in two markets
+            del user.resting[oid]
         changes.open_orders = True
         if order.status is not None and oid not in self._newest:
             _unname(user, order.status)

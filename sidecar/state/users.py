@@ -26,6 +26,7 @@ class SourceRow(Record, tag=40, frozen=True):
     unknown_past: bool
     refusals_encoded: bool
     money_told: bool
+    since_ns: int | None = None
 
 
 class HeightsRow(Record, tag=41, frozen=True):
@@ -101,15 +102,17 @@ class Users:
     `unknown_past`       the state did not start with the chain, nor with the users' heights
     `refusals_encoded`   refused orders came encoded: they are in no height and no history
     `money_told`         fundings and ledger entries are among the transitions
+    `since_ns`           from when on everything is told, None for ever
     """
 
-    __slots__ = ("by_address", "money_told", "refusals_encoded", "unknown_past")
+    __slots__ = ("by_address", "money_told", "refusals_encoded", "since_ns", "unknown_past")
 
     def __init__(self) -> None:
         self.by_address: dict[bytes, User] = {}
         self.unknown_past = False
         self.refusals_encoded = False
         self.money_told = True
+        self.since_ns: int | None = None
 
     def get(self, address: bytes) -> User:
         """The user of that address, made where there is none. O(1)."""
@@ -125,7 +128,7 @@ class Users:
 
     def rows(self) -> Iterator[SourceRow | HeightsRow]:
         """What `restore` takes, and no snapshot of a node holds. O(users)."""
-        yield SourceRow(self.unknown_past, self.refusals_encoded, self.money_told)
+        yield SourceRow(self.unknown_past, self.refusals_encoded, self.money_told, self.since_ns)
         for user in self.by_address.values():
             yield HeightsRow(
                 user.address,
@@ -144,6 +147,7 @@ class Users:
             self.unknown_past = row.unknown_past
             self.refusals_encoded = row.refusals_encoded
             self.money_told = row.money_told
+            self.since_ns = row.since_ns
             return
         user = self.get(row.user)
         user.orders_height = row.orders

@@ -25,6 +25,7 @@ from sidecar.api.channels.user_fills import UserFillsChannel
 from sidecar.api.channels.user_fundings import UserFundingsChannel
 from sidecar.api.channels.web_data2 import WebData2Channel
 from sidecar.api.messages import Reply
+from sidecar.api.open_orders_view import doubt
 from sidecar.api.topics import Channel, Message, Topic
 from sidecar.errors import RequestInvalid
 from sidecar.state.chain import ChainState
@@ -144,6 +145,8 @@ class Channels:
         return message if label is None else msgspec.structs.replace(message, state=label)
 
     def _is_wrong(self, topic: Topic) -> bool:
+        if topic.channel.reads_orders and topic.user is not None:
+            return doubt(self._state, topic.user) is not None
         return topic.channel.reads_book and topic.market in self._state.faults.books
 
 

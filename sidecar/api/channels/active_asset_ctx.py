@@ -31,7 +31,8 @@ class ActiveAssetCtxChannel(MarketChannel):
 
     def snapshot(self, topic: Topic) -> Push:
         """What holds now."""
-        return self._message(self.state.markets[topic.key], self._shown[topic.key])
+        market = self.state.markets[topic.key]
+        return self._message(market, asset_context(self.state, market))
 
     def opened(self, topic: Topic) -> None:
         """Remembers what holds now."""

@@ -10,7 +10,7 @@ from sidecar.api.topics import Channel, Delivery, Needs, Topic
 from sidecar.errors import RequestInvalid
 from sidecar.fixed import to_text
 from sidecar.state.candles import INTERVALS, Candle, end_of
-from sidecar.state.changes import Changes
+from sidecar.state.changes import Changes, MarketChanges
 
 
 class CandleParameters(msgspec.Struct, frozen=True):
@@ -69,10 +69,18 @@ class CandleChannel(Channel):
                 candle = changed.market.candles.running(key.interval)
                 if candle is not None:
                     data = candle_view(changed.market.symbol, key.interval, candle)
-                    yield (
-                        topic,
-                        ChainedPush(self.name, data, changes.height, changed.trades_prev),
-                    )
+                    prev = changed.trades_prev
+                    if candle.trades == len(changed.fills) and not _says_before(changed, key):
+                        prev = None
+                    yield topic, ChainedPush(self.name, data, changes.height, prev)
+
+
+def _says_before(changed: MarketChanges, key: _Key) -> bool:
+    """Whether the trades before this candle were told of: their candle was whole, or there are
+    none.
+    """
+    candles = changed.market.candles
+    return candles.since_ns == 0 or not candles.is_first(key.interval)
 
 
 def candle_view(symbol: str, interval: str, candle: Candle) -> CandleView:

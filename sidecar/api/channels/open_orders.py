@@ -19,6 +19,7 @@ class OpenOrdersChannel(UserChannel):
 
     name = "openOrders"
     delivery = Delivery.LATEST
+    reads_orders = True
     parameters = OpenOrdersParameters
 
     def key(self, parameters: UserParameters) -> tuple[bytes, str]:

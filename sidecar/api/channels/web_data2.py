@@ -17,6 +17,7 @@ class WebData2Channel(AccountChannel):
     """Computed anew in each block that changed the account, its orders or prices."""
 
     name = "webData2"
+    reads_orders = True
     parameters = UserParameters
 
     def key(self, parameters: UserParameters) -> tuple[bytes, str]:
@@ -53,7 +54,7 @@ class WebData2Channel(AccountChannel):
 
 
 def _unnamed_agent(state: ChainState, address: bytes) -> tuple[str | None, int | None]:
-    for agent in state.accounts.agents.values():
-        if agent.user == address and not agent.name:
-            return hex_text(agent.agent), agent.valid_until // NS_PER_MS or None
-    return None, None
+    agent = state.accounts.agents_of.get(address, {}).get("")
+    if agent is None or 0 < agent.valid_until <= state.time_ns:
+        return None, None
+    return hex_text(agent.agent), agent.valid_until // NS_PER_MS or None

@@ -1,5 +1,6 @@
 """Info requests about accounts: what users have, may and hold."""
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from sidecar.state.chain import ChainState
 from sidecar.state.margin import is_liquidatable
 
 # The native chain's fees, the same for everybody: parts of the notional.
+NS_PER_S = 1_000_000_000
 TAKER_RATE, MAKER_RATE = "0.00045", "0.00015"
 
 
@@ -65,7 +67,7 @@ def _user_rate_limit(state: ChainState, parameters: UserParameters) -> dict[str,
 
 
 def _user_role(state: ChainState, parameters: UserParameters) -> dict[str, Any]:
-    address = parse_user(parameters.user)
+    address = look(state, parse_user(parameters.user)).address
     agent = state.accounts.agents.get(address)
     if agent is not None and not 0 < agent.valid_until <= state.time_ns:
         return {"role": "agent", "data": {"user": hex_text(agent.user)}}
@@ -74,26 +76,35 @@ def _user_role(state: ChainState, parameters: UserParameters) -> dict[str, Any]:
 
 def _extra_agents(state: ChainState, parameters: UserParameters) -> list[dict[str, Any]]:
     """Those with a name that may still sign."""
-    address = parse_user(parameters.user)
+    address = look(state, parse_user(parameters.user)).address
     return [
         {
             "name": agent.name,
             "address": hex_text(agent.agent),
             "validUntil": agent.valid_until // NS_PER_MS,
         }
-        for agent in state.accounts.agents.values()
-        if agent.user == address and agent.name and not 0 < agent.valid_until <= state.time_ns
+        for agent in state.accounts.agents_of.get(address, {}).values()
+        if agent.name and not 0 < agent.valid_until <= state.time_ns
     ]
 
 
 def _liquidatable(state: ChainState, parameters: DexParameters) -> list[str]:
-    """Whose cross side or isolated position is below its maintenance margin now. O(accounts)."""
+    """Whose cross side or isolated position is below its maintenance margin, as of at most a second
+    ago by the chain's clock. O(accounts), once a second.
+    """
     check_dex(parameters.dex)
     look(state, bytes(20))
+    return _liquidatable_at(state, state.time_ns // NS_PER_S)
+
+
+@lru_cache(maxsize=1)
+def _liquidatable_at(state: ChainState, _second: int) -> list[str]:
     return [
         hex_text(address)
         for address, user in state.users.by_address.items()
-        if user.positions and is_liquidatable(state.accounts, state.markets, user)
+        if user.positions
+        and all(state.markets[market].mark_px for market in user.positions)
+        and is_liquidatable(state.accounts, state.markets, user)
     ]
 
 

@@ -10,13 +10,14 @@ from sidecar.api.open_orders_view import (
     BasicOrderView,
     FrontendOrderView,
     OrderStatusView,
+    doubt,
     found_view,
     frontend_open_orders,
     history_view,
     open_orders,
 )
 from sidecar.api.topics import check_dex
-from sidecar.errors import RequestInvalid
+from sidecar.errors import RequestInvalid, StateUnavailable
 from sidecar.limits import ORDERS_ANSWERED
 from sidecar.state.chain import ChainState
 
@@ -32,12 +33,12 @@ class OrderStatusParameters(msgspec.Struct, frozen=True):
 
 def _open_orders(state: ChainState, parameters: UserParameters) -> list[BasicOrderView]:
     check_dex(parameters.dex)
-    return open_orders(state, parse_user(parameters.user))
+    return open_orders(state, _not_in_doubt(state, parse_user(parameters.user)))
 
 
 def _frontend_open_orders(state: ChainState, parameters: UserParameters) -> list[FrontendOrderView]:
     check_dex(parameters.dex)
-    return frontend_open_orders(state, parse_user(parameters.user))
+    return frontend_open_orders(state, _not_in_doubt(state, parse_user(parameters.user)))
 
 
 def _order_status(state: ChainState, parameters: OrderStatusParameters) -> dict[str, Any]:
@@ -46,6 +47,8 @@ def _order_status(state: ChainState, parameters: OrderStatusParameters) -> dict[
         found = state.orders.find(user, parameters.oid)
     else:
         found = state.orders.find_cloid(user, _parse_cloid(parameters.oid))
+    if found is None or found.market in state.faults.books:
+        _not_in_doubt(state, user)
     if found is None:
         return {"status": "unknownOid"}
     return {"status": "order", "order": found_view(state, found)}
@@ -55,6 +58,13 @@ def _historical_orders(state: ChainState, parameters: UserParameters) -> list[Or
     user = state.users.look(parse_user(parameters.user))
     newest = list(user.statuses or ())[-ORDERS_ANSWERED:]
     return [history_view(state, status) for status in reversed(newest)]
+
+
+def _not_in_doubt(state: ChainState, user: bytes) -> bytes:
+    fault = doubt(state, user)
+    if fault is not None:
+        raise StateUnavailable(f"a book with orders of this user is being rebuilt: {fault.what}")
+    return user
 
 
 def _parse_cloid(text: str) -> bytes:

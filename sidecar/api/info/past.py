@@ -1,5 +1,6 @@
 """Info requests about what markets have been through: candles, funding."""
 
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from sidecar.state.market import Market
 
 _FOR_EVER_MS = 1 << 53
 _HOUR_MS = 3_600_000
+_RATES_LOOKED_AT = 5  # to tell the interval between settlements
 NS_PER_S = 1_000_000_000
 
 
@@ -91,8 +93,9 @@ def _predicted(state: ChainState, market: Market) -> dict[str, Any] | None:
     rates = market.context.rates
     interval_ms = _HOUR_MS
     if len(rates) > 1:
-        between_s = (rates[-1].time_ns - rates[-2].time_ns) / NS_PER_S  # of blocks: they jitter
-        interval_ms = max(round(between_s), 1) * 1000
+        times = [rate.time_ns for rate in list(rates)[-_RATES_LOOKED_AT:]]
+        between_s = min(later - one for one, later in pairwise(times)) / NS_PER_S
+        interval_ms = max(round(between_s), 1) * 1000  # of blocks: they jitter, and may pause
     time_ms = state.time_ns // NS_PER_MS
     following = (time_ms // interval_ms + 1) * interval_ms
     return {"fundingRate": to_text(hourly_rate(now)), "nextFundingTime": following}

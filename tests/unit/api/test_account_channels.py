@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import msgspec
 import pytest
 
 from blocks import ALICE, BOB, PX, TOYOTA, bid, block, fill
@@ -111,8 +110,11 @@ def test_who_is_below_maintenance_is_liquidatable() -> None:
     feed.push(fill(1))  # ALICE buys one at 100 from BOB, who has nothing
     assert feed.ask(type="liquidatable") == ["0x" + BOB.hex()]
     feed.push(PricesUpdated(((1, 52 * PX, 52 * PX),)))  # 50 - 48 is below 52 / 20
+    assert feed.ask(type="liquidatable") == ["0x" + BOB.hex()]  # once a second
+    feed.state.time_ns = 2 * 10**9
     assert feed.ask(type="liquidatable") == [USER]
     feed.push(PricesUpdated(((1, 53 * PX, 53 * PX),)))
+    feed.state.time_ns = 3 * 10**9
     assert feed.ask(type="liquidatable") == []
 
 
@@ -128,4 +130,6 @@ def test_addresses_are_checked_and_sources_without_accounts_say_so() -> None:
             Channels(blind).resolve({"type": kind, "user": USER})
     with pytest.raises(NotInSource):
         answer_info(blind, {"type": "liquidatable"})
-    assert msgspec.json.encode(answer_info(blind, {"type": "userRole", "user": USER}))
+    for kind in ("userRole", "extraAgents"):
+        with pytest.raises(NotInSource):
+            answer_info(blind, {"type": kind, "user": USER})

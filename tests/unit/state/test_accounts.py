@@ -132,12 +132,26 @@ def test_one_wrong_account_is_marked_and_the_others_go_on() -> None:
 
 def test_an_agent_takes_the_place_of_the_one_of_its_name() -> None:
     first, second, other = b"\x01" * 20, b"\x02" * 20, b"\x03" * 20
+    far = 1 << 62
     state = after(
         AgentApproved(ALICE, first, ""),
-        AgentApproved(ALICE, other, "bot", 9),
+        AgentApproved(ALICE, other, "bot", far),
         AgentApproved(ALICE, second, ""),
     )
     assert set(state.accounts.agents) == {second, other}
+    assert state.accounts.agents_of == {
+        ALICE: {agent.name: agent for agent in state.accounts.agents.values()}
+    }
+
+
+def test_agents_that_are_over_are_forgotten() -> None:
+    """When their user approves another one, or somebody else the same key."""
+    over, key = b"\x01" * 20, b"\x02" * 20
+    state = after(AgentApproved(ALICE, over, "old", 1), AgentApproved(ALICE, key, "new"))
+    assert set(state.accounts.agents) == {key}
+    state = after(AgentApproved(ALICE, key, "", 1), AgentApproved(BOB, key, ""))
+    assert state.accounts.agents[key].user == BOB
+    assert set(state.accounts.agents_of) == {BOB}
 
 
 TIERED = MarketListed(1, "T", 2, 50, False, ((0, 50), (1_000 * PX, 20), (5_000 * PX, 5)))

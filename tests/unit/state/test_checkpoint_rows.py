@@ -28,7 +28,6 @@ TRANSIENT = {
     "_placed",
     "_restored",
     "_restorers",
-    "_since_ns",
 }  # of the block that is being applied
 ELSEWHERE = {"_users", "_markets"}  # what parts of the state share, and the state itself holds
 ROWS: Any = list[reduce(or_, ROW_TYPES)]  # type: ignore[misc]

@@ -1,0 +1,219 @@
+"""What is wrong, unknown or new is never told as if it were right, known or old."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from account_case import crash_chain
+from blocks import ALICE, BOB, PX, bid, block, fill, opened
+from sidecar.api.channels import Channels
+from sidecar.api.info import answer_info
+from sidecar.api.messages import encode
+from sidecar.errors import NotInSource, StateUnavailable
+from sidecar.fixed import SCALE, parse
+from sidecar.node.log import decode_block, encode_block
+from sidecar.node.snapshot import AccountRow, MarketRow
+from sidecar.node.transitions import (
+    BookRemoved,
+    Fill,
+    LedgerChanged,
+    Leg,
+    LeverageChanged,
+    MarketListed,
+    PricesUpdated,
+    Transition,
+)
+from sidecar.recovery.scope import Scope
+from sidecar.state.accounts import FEES
+from sidecar.state.chain import ChainState
+from sidecar.state.checkpoint import checkpoint_rows, restore_rows
+from sidecar.state.margin import margin_lacks
+from test_channels import Feed
+
+USER = "0x" + ALICE.hex()
+RULES = MarketListed(1, "TOYOTA", 2, 10)
+HOUR_NS = 3_600_000_000_000
+FREE = 10**10
+
+
+def lenient(*transitions: Transition) -> Feed:
+    """A feed whose contradictions become faults."""
+    feed = Feed(*transitions)
+    feed.state.strict = False
+    return feed
+
+
+def test_open_orders_are_not_told_while_a_book_of_theirs_is_wrong() -> None:
+    feed = lenient(opened(1), bid(1, 100))
+    topic = feed.open(type="openOrders", user=USER)
+    other = feed.open(type="openOrders", user="0x" + BOB.hex())
+    assert feed.channels.snapshot(topic) is not None
+    feed.push(BookRemoved(1, 99))
+    assert set(feed.state.faults.books) == {1}
+    assert feed.channels.snapshot(topic) is None
+    assert feed.channels.snapshot(other) is not None
+    for request in (
+        {"type": "openOrders"},
+        {"type": "frontendOpenOrders"},
+        {"type": "orderStatus", "oid": 1},
+        {"type": "orderStatus", "oid": 2},
+    ):
+        with pytest.raises(StateUnavailable, match="a book with orders of this user"):
+            answer_info(feed.state, request | {"user": USER})
+    assert answer_info(feed.state, {"type": "openOrders", "user": "0x" + BOB.hex()}) == []
+
+
+def test_one_oid_in_two_markets_is_no_reason_to_end() -> None:
+    state = ChainState(strict=False)
+    state.apply(
+        block(1, MarketListed(1, "A"), MarketListed(2, "B"), bid(7, 100), bid(7, 100, 1, 2))
+    )
+    state.apply(block(2, BookRemoved(1, 7), BookRemoved(2, 7)))
+    assert not state.markets[1].book.orders
+    assert not state.markets[2].book.orders
+
+
+def again(state: ChainState) -> ChainState:
+    """From its checkpoint."""
+    copy = ChainState(strict=False)
+    restore_rows(copy, state.height, state.time_ns, checkpoint_rows(state))
+    return copy
+
+
+def test_what_a_source_does_not_tell_it_does_not_tell_after_a_restart() -> None:
+    state = ChainState(strict=False)
+    state.restore(5, HOUR_NS, [MarketRow(MarketListed(1, "BTC"))])
+    state.apply(msgspec.structs.replace(block(6, fill(1)), time_ns=2 * HOUR_NS))
+    for one in (state, again(state)):
+        for kind in ("userFunding", "userNonFundingLedgerUpdates", "userRole", "extraAgents"):
+            request = {"type": kind, "user": USER, "startTime": 0}
+            with pytest.raises(NotInSource):
+                answer_info(one, request)
+
+
+def test_a_market_that_such_a_source_names_first_may_have_had_messages_before() -> None:
+    state = ChainState(strict=False)
+    state.restore(5, HOUR_NS, [])
+    channels = Channels(state)
+    state.apply(block(6, MarketListed(1, "BTC")))
+    for kind in ("trades", "l4Book"):
+        topic = channels.resolve({"type": kind, "coin": "BTC"})
+        topic.channel.open(topic)
+    changes = state.apply(block(7, fill(1), opened(1), bid(1, 100)))
+    prevs = {message.channel: message.prev for _, message in channels.publish(changes)}  # type: ignore[union-attr]
+    assert prevs == {"trades": None, "l4Book": None}
+
+
+def candle_messages(state: ChainState, heights: Iterator[int], minutes: list[int]) -> list[Any]:
+    """`candle` messages of 5m, of a trade at each of these minutes."""
+    channels = Channels(state)
+    topic = channels.resolve({"type": "candle", "coin": "TOYOTA", "interval": "5m"})
+    topic.channel.open(topic)
+    found = []
+    for minute in minutes:
+        made = block(next(heights), fill(1))
+        changes = state.apply(
+            msgspec.structs.replace(made, time_ns=HOUR_NS + minute * HOUR_NS // 60)
+        )
+        found += [json.loads(encode(message)) for _, message in channels.publish(changes)]
+    return found
+
+
+def test_the_first_whole_candle_names_no_message_before_it() -> None:
+    """Trades in candles that are not whole were not told of."""
+    state = ChainState()
+    state.restore(5, HOUR_NS + HOUR_NS // 60, [MarketRow(RULES), AccountRow(ALICE, 0, (), ())])
+    found = candle_messages(state, iter(range(6, 99)), [2, 3, 5, 6, 10])
+    assert [(one["height"], one["prev"]) for one in found] == [(8, None), (9, 8), (10, 9)]
+
+
+def test_later_markets_have_the_same_candles_after_a_restart() -> None:
+    """Known since the first start, not since the last."""
+    state = ChainState()
+    state.restore(5, HOUR_NS + 1, [MarketRow(RULES), AccountRow(ALICE, 0, (), ())])
+    state.apply(msgspec.structs.replace(block(6), time_ns=2 * HOUR_NS + 1))
+    later: list[Transition] = [MarketListed(2, "NIKE", 2, 10), fill(1, market=2)]
+    wanted = {"coin": "NIKE", "interval": "2h", "startTime": 0}
+    answers = []
+    for one in (again(state), state):
+        one.apply(msgspec.structs.replace(block(7, *later), time_ns=2 * HOUR_NS + 2))
+        answers.append(answer_info(one, {"type": "candleSnapshot", "req": wanted}))
+    assert answers[0] == answers[1] != []
+
+
+@pytest.mark.parametrize("start", [10**15, 1 << 62, -(1 << 62)])
+@pytest.mark.parametrize("interval", ["1m", "1M"])
+def test_candles_of_any_time_can_be_asked_for(start: int, interval: str) -> None:
+    request = {"coin": "TOYOTA", "interval": interval, "startTime": start}
+    answer = answer_info(Feed(fill(1)).state, {"type": "candleSnapshot", "req": request})
+    assert len(answer) == (start < 0)
+
+
+def test_the_account_of_fees_can_be_rebuilt() -> None:
+    buyer, seller = Leg(ALICE, 1, None, 0, 0, 7), Leg(BOB, 2, None, 0, 0, 5)
+    made = [block(1, RULES), block(2, Fill(1, 1, PX, PX, 0, b"", buyer, seller))]
+    scope, whole, rebuilt = Scope(users=[FEES]), ChainState(), ChainState(strict=False)
+    for one in made:
+        whole.apply(one)
+        rebuilt.apply(scope.block(one))
+    assert rebuilt.users.look(FEES).balance == whole.users.look(FEES).balance == 12
+
+
+def below_initial(*, cross: bool) -> ChainState:
+    """Long 10 at 100 with 10x, marked down to 95."""
+    state = ChainState()
+    leg = Leg(ALICE, 1, None, 0, 0, 0)
+    bought = Fill(1, 1, 100 * PX, 10 * PX, 0, b"", leg, Leg(BOB, 2, None, 0, 0, 0))
+    margin = 0 if cross else 100 * PX
+    state.apply(
+        block(
+            1,
+            RULES,
+            PricesUpdated(((1, 100 * PX, 100 * PX),)),
+            LedgerChanged(ALICE, "deposit", 100 * PX if cross else 120 * PX),
+            LeverageChanged(ALICE, 1, 10, cross, 0),
+            bought,
+            *(() if cross else (LeverageChanged(ALICE, 1, 10, cross, margin),)),
+            PricesUpdated(((1, 95 * PX, 95 * PX),)),
+        )
+    )
+    return state
+
+
+@pytest.mark.parametrize("cross", [True, False])
+def test_what_can_be_traded_is_what_margin_allows(cross: bool) -> None:
+    """Less the fee, which the figure leaves out."""
+    state = below_initial(cross=cross)
+    asked = {"type": "activeAssetData", "user": USER, "coin": "TOYOTA"}
+    sizes = [parse(size) for size in answer_info(state, asked)["maxTradeSzs"]]
+    for sign, size in zip((1, -1), sizes, strict=True):
+        almost, more = size * 98 // 100, size * 102 // 100 + SCALE
+        assert not almost or not lacks(state, ALICE, 1, sign * almost)
+        assert lacks(state, ALICE, 1, sign * more)
+
+
+def lacks(state: ChainState, address: bytes, market: int, sz: int) -> bool:
+    user = state.users.look(address)
+    return margin_lacks(state.accounts, state.markets, user, state.markets[market], sz)
+
+
+def test_what_can_be_traded_over_a_lively_chain() -> None:
+    chain, state, compared = crash_chain(), ChainState(), 0
+    for height in range(1, 201):
+        state.apply(decode_block(encode_block(chain.step())))
+        if height % 20:
+            continue
+        for address, user in list(state.users.by_address.items())[::7]:
+            for market in state.markets.values():
+                if not state.accounts.leverage_of(user, market).is_cross:
+                    continue
+                asked = {"user": "0x" + address.hex(), "coin": market.symbol}
+                answer = answer_info(state, asked | {"type": "activeAssetData"})
+                for sign, size in zip((1, -1), answer["maxTradeSzs"], strict=True):
+                    sz = sign * parse(size) * 95 // 100
+                    compared += sz != 0
+                    assert not sz or not lacks(state, address, market.id, sz), (height, asked)
+    assert compared > 300
