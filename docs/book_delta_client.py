@@ -12,12 +12,11 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 
-class Book:
+class Book:  # apply() raises ValueError where a message is missing or the book is wrong
     def __init__(self):
         self.bids, self.asks, self.height = {}, {}, 0  # px -> (sz, n), as texts and int
 
     def apply(self, message):
-        """Raises ValueError where a message is missing or the book is wrong."""
         data, prev = message["data"], message["prev"]
         if data.get("snapshot"):
             self.bids, self.asks = {}, {}
@@ -36,23 +35,25 @@ class Book:
 
 
 def follow(url, coin, book):
-    """Yields the book after each message, for ever; comes back after a lost connection."""
     request = {"method": "subscribe", "subscription": {"type": "bookDelta", "coin": coin}}
     while True:
         try:
             with connect(url, max_size=None) as websocket:
                 websocket.send(json.dumps(request))
                 for message in map(json.loads, websocket):
+                    if message["channel"] == "error":
+                        sys.exit(message["data"])
                     if message["channel"] == "bookDelta":  # behind a "gap" comes a new snapshot
                         book.apply(message)
                         yield book
-        except (WebSocketException, OSError) as error:
+        except (WebSocketException, OSError, ValueError) as error:
             print("coming back after", error, file=sys.stderr)
+            book.height = 0 if isinstance(error, ValueError) else book.height
             time.sleep(1)
-        request["resume"] = {"height": book.height}
+        request["resume"] = {"height": book.height} if book.height else None
 
 
 if __name__ == "__main__":
-    for book in follow(*sys.argv[1:3], Book()):
+    for book in follow(*sys.argv[1:3], Book()) if len(sys.argv) == 3 else sys.exit(__doc__):
         bid, ask = max(book.bids, key=float, default="-"), min(book.asks, key=float, default="-")
         print(f"height {book.height}  {bid} / {ask}", flush=True)

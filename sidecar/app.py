@@ -4,7 +4,7 @@ the shutdown.
 
 import signal
 from collections.abc import AsyncIterator, Callable
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 from sidecar.api.channels import Channels
 from sidecar.api.messages import encode
 from sidecar.api.topics import Topic
-from sidecar.checkpoints import Checkpoints, open_directory
+from sidecar.checkpoints import Checkpoints, lock_directory, open_directory
 from sidecar.config import Settings, SourceSettings
 from sidecar.feed import Feed
 from sidecar.freshness import watch_freshness
@@ -63,7 +63,8 @@ class App:
         self.state: ChainState | None = None  # once it is restored
         self._checkpoints: Checkpoints | None = None
         self._orders: OrderEntry | None = None
-        self._operator_port = 0
+        self._services: Services | None = None  # once there is something to serve
+        self._held = ExitStack()  # until the last checkpoint is written
 
     async def run(self, signals: AsyncIterator[signal.Signals]) -> None:
         """Serves until a signal comes, then drains; a second one does not wait for that.
@@ -71,6 +72,13 @@ class App:
         Any task that fails ends the process: what it raised comes out of here, so that systemd
         restarts it.
         """
+        with self._held:
+            hurried = await self._run_all(signals)
+            if self._checkpoints is not None and not hurried:
+                self._checkpoints.write_last()
+        _log.info("stopped")
+
+    async def _run_all(self, signals: AsyncIterator[signal.Signals]) -> bool:
         hurried = False
         async with anyio.create_task_group() as outer:
             try:
@@ -80,9 +88,7 @@ class App:
                     with anyio.move_on_after(ORDERS_FLUSH_S, shield=True):
                         await self._orders.submitter.flushed()
                 outer.cancel_scope.cancel()
-        if self._checkpoints is not None and not hurried:
-            self._checkpoints.write_last()
-        _log.info("stopped")
+        return hurried
 
     async def _run_until_signalled(
         self, signals: AsyncIterator[signal.Signals], outer: TaskGroup
@@ -112,12 +118,11 @@ class App:
     async def _run(self, tasks: TaskGroup, outer: TaskGroup) -> None:
         server_settings = fit_descriptors(self._settings.server)
         source = self._settings.source
-        operator_settings = self._settings.operator
-        with (
-            bind(server_settings.host, server_settings.port) as listener,
-            bind(operator_settings.host, operator_settings.port, "operator") as operator_listener,
-        ):
+        with bind(server_settings.host, server_settings.port) as listener:
+            self._tell_operators(tasks)
             own = open_directory(self._settings.checkpoint)
+            if own is not None:
+                self._held.enter_context(lock_directory(own.path))
             origin = await open_source(source, own)
             start, state = recover(origin.starts())
             self.state = state
@@ -137,9 +142,7 @@ class App:
                 server_settings, state, channels, hub, resumer, pass_through, orders
             )
             self._server = Server(listener, services)
-            operator = OperatorServer(operator_listener, health_pages(partial(_report, services)))
-            self._operator_port = operator.port
-            tasks.start_soon(operator.serve)
+            self._services = services
             tasks.start_soon(self._serve_at_head, feed, self._server, state)
             tasks.start_soon(repairer.run)
             tasks.start_soon(resumer.run)
@@ -174,13 +177,42 @@ class App:
         tasks.start_soon(orders.run)
         return orders
 
+    def _tell_operators(self, tasks: TaskGroup) -> None:
+        settings = self._settings.operator
+        listener = self._held.enter_context(bind(settings.host, settings.port, "operator"))
+        operator = OperatorServer(listener, health_pages(self._report))
+        _log.info("operators are answered", host=settings.host, port=operator.port)
+        tasks.start_soon(operator.serve)
+
+    def _report(self) -> dict[str, Any]:
+        """What `/readyz` says."""
+        services = self._services
+        if services is None:
+            waits = {"state": "starting", "reason": "the node's snapshot and log are being read"}
+            return {"ready": False, "height": 0, "feed": waits}
+        health, orders = services.state.health, services.orders
+        assert health is not None
+        feed = health.feed
+        told: dict[str, Any] = {
+            "ready": feed.state == LIVE,
+            "height": services.state.height,
+            "feed": {"state": feed.state, "reason": feed.reason},
+        }
+        if orders is not None:
+            node = orders.submitter
+            told["ready"] = told["ready"] and node.connected
+            reason = "" if node.connected else node.why
+            told["submission"] = {"connected": node.connected, "reason": reason}
+        return told
+
     def _keep_checkpoints(
         self, tasks: TaskGroup, own: RowDirectory[Any] | None, start: Start, state: ChainState
     ) -> None:
         if self._settings.source.kind == "hyperliquid" or own is None:
-            _log.info(
+            beside = self._settings.source.kind == "hyperliquid"
+            (_log.warning if own is not None else _log.info)(
                 "no checkpoints",
-                reason="set checkpoint.directory" if own is None else "not beside this node",
+                reason="not beside this node" if beside else "set checkpoint.directory",
                 meaning="after a restart only what the node's snapshot holds is known",
             )
             return
@@ -197,7 +229,6 @@ class App:
             "ready",
             host=host,
             port=server.port,
-            operator_port=self._operator_port,
             height=state.height,
         )
         if self._on_ready is not None:
@@ -234,26 +265,6 @@ class _Restarts:
         for topic, gap, snapshot in self._channels.restart(concerns, first, reason):
             messages = [one for one in (gap, snapshot) if one is not None]
             self._hub.restart(topic, b"".join(frames.text(encode(one)) for one in messages), height)
-
-
-def _report(services: Services) -> dict[str, Any]:
-    """What `/readyz` says."""
-    health, orders = services.state.health, services.orders
-    assert health is not None
-    feed = health.feed
-    told: dict[str, Any] = {
-        "ready": feed.state == LIVE,
-        "height": services.state.height,
-        "feed": {"state": feed.state, "reason": feed.reason},
-    }
-    if orders is not None:
-        node = orders.submitter
-        told["ready"] = told["ready"] and node.connected
-        told["submission"] = {
-            "connected": node.connected,
-            "reason": "" if node.connected else node.why,
-        }
-    return told
 
 
 def _bounds(source: SourceSettings) -> Bounds:

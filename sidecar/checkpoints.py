@@ -10,11 +10,13 @@ is written without a child.
 """
 
 import errno
+import fcntl
 import gc
 import os
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -53,6 +55,23 @@ def open_directory(settings: CheckpointSettings) -> RowDirectory[Any] | None:
     if not os.access(path, os.W_OK | os.X_OK):
         raise ConfigInvalid(f"checkpoint.directory: may not write {path}")
     return RowDirectory(path, CHECKPOINTS)
+
+
+@contextmanager
+def lock_directory(path: Path) -> Iterator[None]:
+    """Holds the directory for this sidecar alone, until the process ends at the latest. Raises
+    `ConfigInvalid` where another one has it.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            what = f"another sidecar keeps its checkpoints in {path}; give each its own"
+            raise ConfigInvalid(f"checkpoint.directory: {what}") from error
+        yield
+    finally:
+        os.close(fd)
 
 
 class Checkpoints:

@@ -210,7 +210,7 @@ class CheckpointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     directory: Annotated[
         str | None,
-        Meta(description="where they are, of this sidecar alone; by itself $STATE_DIRECTORY"),
+        Meta(description="where they are, this sidecar's alone; else $STATE_DIRECTORY/checkpoints"),
     ] = None
     blocks: Annotated[Positive, Meta(description="blocks from one to the next")] = (
         limits.CHECKPOINT_BLOCKS

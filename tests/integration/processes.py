@@ -82,6 +82,10 @@ class Server(Process):
         return self
 
     @property
+    def operator_port(self) -> int:
+        return int(self.wait_for(r'"port": (\d+), "event": "operators are answered"')[1])
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 

@@ -29,6 +29,32 @@ def steps_to_check(node: Node, market: int) -> None:
         pass
 
 
+async def test_open_orders_are_told_anew_once_their_book_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "REBUILD_POLL_S", 0.3)
+    with Node(tmp_path / "ipc") as node:
+        node.step(50)
+        node.snapshot()
+        async with sidecar_of(node) as sidecar, client_of(sidecar) as client:
+            market = sidecar.state.by_symbol["TOYOTA"]
+            order = next(iter(market.book.orders.values()))
+            user = "0x" + order.user.hex()
+            await client.subscribe(type="openOrders", user=user)
+            await client.next()
+            order.sz += 1
+            steps_to_check(node, market.id)
+            await sidecar.reaches(node.chain.height)
+            status, answer = await sidecar.ask(type="openOrders", user=user)
+            assert status == 503
+            assert "a book with orders of this user is being rebuilt" in answer["msg"]
+            while sidecar.state.faults:
+                await anyio.sleep(0.01)
+            newest = (await client.quiet(0.3))[-1]
+            status, answer = await sidecar.ask(type="frontendOpenOrders", user=user)
+            assert (newest["channel"], newest["data"]["orders"]) == ("openOrders", answer)
+
+
 async def test_one_corrupt_order_costs_its_coin_a_resync_and_the_others_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

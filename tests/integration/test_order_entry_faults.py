@@ -143,7 +143,7 @@ def test_without_a_node_market_data_goes_on(start: Start, serve: Serve, tmp_path
 
 def ready(server: Server) -> tuple[int, bool, str]:
     """Status, verdict and what is said of the submission socket."""
-    status, told = server.get("/readyz", port=int(server.wait_for(r'"operator_port": (\d+)')[1]))
+    status, told = server.get("/readyz", server.operator_port)
     return status, told["ready"], told["submission"]["reason"]
 
 

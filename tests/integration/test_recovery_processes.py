@@ -58,6 +58,31 @@ def test_a_polite_end_is_where_the_next_start_begins(ipc: Path, serve: Serve) ->
     assert books(again) == expected
 
 
+def test_checkpoints_are_of_one_sidecar_alone(tmp_path: Path, start: Start, serve: Serve) -> None:
+    ipc, own = tmp_path / "ipc", tmp_path / "own"
+    start("devnet", "--path", str(ipc), "--block-ms", "20")
+    flags = ("--source-path", str(ipc), "--checkpoint-directory", str(own))
+    first = serve(*flags)
+    second = serve(*flags, ready=False)
+    assert second.wait() == 1
+    assert f"another sidecar keeps its checkpoints in {own}; give each its own" in second.output
+    assert first.stop() == 0
+    serve(*flags)
+
+
+def test_operators_are_answered_before_the_node_is_there(
+    tmp_path: Path, start: Start, serve: Serve
+) -> None:
+    server = serve("--source-path", str(tmp_path / "ipc"), "--operator-port", "0", ready=False)
+    port = server.operator_port
+    assert server.get("/healthz", port) == (200, {"alive": True})
+    status, told = server.get("/readyz", port)
+    assert (status, told["ready"], told["feed"]["state"]) == (503, False, "starting")
+    start("devnet", "--path", str(tmp_path / "ipc"), "--block-ms", "20")
+    server.ready()
+    assert server.get("/readyz", port)[0] == 200
+
+
 def test_a_damaged_checkpoint_a_damaged_snapshot_a_missing_segment(ipc: Path, serve: Serve) -> None:
     server = serve(*flags_of(ipc))
     expected = books(server)

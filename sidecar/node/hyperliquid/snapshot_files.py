@@ -7,6 +7,7 @@ used once it is closed as it was opened, and waited for while it grows.
 """
 
 import os
+import shutil
 import stat
 import tempfile
 import time
@@ -192,8 +193,13 @@ def _made(directory: Path) -> Path:
 
 def _private_directory() -> Path:
     """Below the system's directory for temporary files, where others may have put anything."""
-    uid = os.getuid()
-    directory = Path(tempfile.gettempdir()) / f"sidecar-{uid}"
+    uid, parent = os.getuid(), Path(tempfile.gettempdir())
+    for left in parent.glob(f"sidecar-{uid}-*"):
+        pid = left.name.rpartition("-")[2]
+        gone = pid.isdigit() and not Path(f"/proc/{pid}").exists()
+        if gone and left.lstat().st_uid == uid:
+            shutil.rmtree(left, ignore_errors=True)
+    directory = parent / f"sidecar-{uid}-{os.getpid()}"
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
         found = directory.lstat()
