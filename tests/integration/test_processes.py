@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from processes import Process, Serve, Start
+from processes import Process, Serve, Server, Start
 from sidecar.limits import DRAIN_TIMEOUT_S
 from sidecar.node.log import list_segments
 from sidecar.node.snapshot import list_snapshots
