@@ -55,7 +55,9 @@ class OrderTraces:
         self._complete(trace)
 
     def applied(self, height: int) -> None:
-        """The messages of a block have left. O(actions of the block)."""
+        """The messages of a block have left; said again, nothing is new. O(actions of the block)."""
+        if height <= self._height:
+            return
         now = time.time_ns()
         self._height = height
         self._visible[height] = now
