@@ -41,6 +41,7 @@ from sidecar.server.order_entry import OrderEntry
 from sidecar.server.pass_through import PassThrough
 from sidecar.server.server import Server
 from sidecar.server.services import Services
+from sidecar.server.tokens import read_tokens
 from sidecar.state.chain import ChainState
 from sidecar.state.health import LIVE, NS_PER_S, Bounds, Health
 from sidecar.telemetry.logs import get_log
@@ -117,7 +118,8 @@ class App:
 
     async def _run(self, tasks: TaskGroup, outer: TaskGroup) -> None:
         server_settings = fit_descriptors(self._settings.server)
-        source = self._settings.source
+        source, tokens_file = self._settings.source, server_settings.tokens_file
+        tokens = None if tokens_file is None else read_tokens(Path(tokens_file))
         with bind(server_settings.host, server_settings.port) as listener:
             self._tell_operators(tasks)
             own = open_directory(self._settings.checkpoint)
@@ -139,7 +141,7 @@ class App:
             pass_through = None if client is None else PassThrough(client)
             orders = self._take_orders(tasks, outer, state, hub)
             services = Services(
-                server_settings, state, channels, hub, resumer, pass_through, orders
+                server_settings, state, channels, hub, resumer, pass_through, orders, tokens
             )
             self._server = Server(listener, services)
             self._services = services

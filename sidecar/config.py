@@ -130,6 +130,10 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "none given: all"
         ),
     ] = ""
+    tokens_file: Annotated[
+        str | None,
+        Meta(description="hashes of the tokens without which nobody is served: sidecar token"),
+    ] = None
     ping_interval_s: Annotated[Seconds, Meta(description="silence before a WebSocket ping")] = (
         limits.PING_INTERVAL_S
     )

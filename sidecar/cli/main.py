@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from sidecar import __version__
-from sidecar.cli import demo, devnet, log, replay, serve, watch
+from sidecar.cli import demo, devnet, log, replay, serve, token, watch
 from sidecar.errors import SidecarError
 
 _COMMANDS: dict[str, ModuleType] = {
@@ -16,6 +16,7 @@ _COMMANDS: dict[str, ModuleType] = {
     "replay": replay,
     "log": log,
     "demo": demo,
+    "token": token,
 }
 
 

@@ -18,6 +18,7 @@ from anyio.lowlevel import checkpoint
 from sidecar.api.topics import Topic
 from sidecar.limits import CLOSE_TIMEOUT_S, EAGER_READS_MAX, RECV_BYTES
 from sidecar.server.outbox import Outbox
+from sidecar.server.tokens import EVERYTHING
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("server")
@@ -34,6 +35,7 @@ class Connection:
         """
         self.address = address  # of the client, as far as known: a proxy tells it later
         self.peer = address
+        self.grant = EVERYTHING  # what its client may do
         self.limit_key = address  # what its client's limits count by
         self.outbox = Outbox()
         self.clear = True  # nothing waits and nothing ended: a send goes straight to the kernel

@@ -1,4 +1,4 @@
-"""Who comes in: limits of connections, whose connection it is behind a proxy, from which pages.
+"""Who comes in: how many, whose connection it is behind a proxy, from which pages, with what token.
 
 accept ─▶ refusal ─▶ enter ─▶ PROXY header ─▶ requests: X-Forwarded-For, Origin ─▶ leave
 """
@@ -13,13 +13,15 @@ from sidecar.limits import REQUEST_HEAD_TIMEOUT_S
 from sidecar.protocol.proxy import Networks, counted_as, forwarded_for, read_header
 from sidecar.protocol.request import Request
 from sidecar.server.connection import Connection
+from sidecar.server.tokens import READ, Tokens
 
 
 class Gate:
     """The connections there are, by the address that each counts for."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, tokens: Tokens | None = None) -> None:
         self._settings = settings
+        self._tokens = tokens
         self._trusted = Networks(settings.trusted())
         self._origins = settings.allowed_origins()
         self._connections: dict[Connection, str] = {}
@@ -74,6 +76,9 @@ class Gate:
         origin = request.header("origin")
         if self._origins and origin is not None and origin.lower() not in self._origins:
             raise HttpRefused(403, f"pages of {origin[:100]!r} may not connect here")
+        if self._tokens is not None:
+            connection.grant = self._tokens.grant(request)
+            connection.grant.require(READ)
 
     def _move(self, connection: Connection, address: str) -> None:
         """The connection is that address's."""

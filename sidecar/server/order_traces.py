@@ -55,7 +55,7 @@ class OrderTraces:
         self._complete(trace)
 
     def applied(self, height: int) -> None:
-        """The messages of a block have left; said again, nothing is new. O(actions of the block)."""
+        """The messages of a block have left; said again, nothing is new. O(its actions)."""
         if height <= self._height:
             return
         now = time.time_ns()

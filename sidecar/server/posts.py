@@ -13,10 +13,11 @@ from sidecar.api.messages import Reply
 from sidecar.api.orders.incoming import Incoming
 from sidecar.api.orders.outcomes import Outcome
 from sidecar.api.requests import NO_ORDERS, Post, decode_json
-from sidecar.errors import NotInSource, RequestInvalid, StateUnavailable
+from sidecar.errors import HttpRefused, NotInSource, RequestInvalid, StateUnavailable
 from sidecar.server.connection import Connection
 from sidecar.server.forwards import Forwards
 from sidecar.server.services import Services
+from sidecar.server.tokens import TRADE
 from sidecar.telemetry.tracecontext import continue_trace
 
 
@@ -64,6 +65,11 @@ class Posts:
         orders = self._services.orders
         if orders is None:
             self._answer(request, {"type": "error", "payload": f"501: {NO_ORDERS}"})
+            return
+        try:
+            self._connection.grant.require(TRADE)
+        except HttpRefused as error:
+            self._answer(request, {"type": "error", "payload": f"{error.status}: {error}"})
             return
         trace = continue_trace(request.traceparent)
 

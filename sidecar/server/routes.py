@@ -18,6 +18,7 @@ from sidecar.protocol.http import Request
 from sidecar.server.connection import Connection
 from sidecar.server.http_session import HttpAnswer
 from sidecar.server.services import Services
+from sidecar.server.tokens import TRADE
 from sidecar.telemetry.tracecontext import continue_trace
 
 
@@ -67,6 +68,7 @@ class Routes:
         orders = self._services.orders
         if orders is None:
             raise HttpRefused(501, NO_ORDERS)
+        self._connection.grant.require(TRADE)
         trace = continue_trace(request.header("traceparent"))
         answered, answers = anyio.Event(), list[Outcome]()
 

@@ -8,9 +8,10 @@ from sidecar.api.messages import Reply
 from sidecar.api.orders.incoming import Incoming
 from sidecar.api.orders.outcomes import Outcome
 from sidecar.api.requests import NO_ORDERS, OnDisconnect
-from sidecar.errors import PeerError, RequestInvalid
+from sidecar.errors import HttpRefused, PeerError, RequestInvalid
 from sidecar.server.connection import Connection
 from sidecar.server.order_entry import OrderEntry
+from sidecar.server.tokens import TRADE
 from sidecar.telemetry.logs import get_log
 from sidecar.telemetry.tracecontext import continue_trace
 
@@ -33,6 +34,10 @@ class SafetyNet:
         """
         if self._orders is None:
             raise RequestInvalid(NO_ORDERS)
+        try:
+            self._connection.grant.require(TRADE)
+        except HttpRefused as error:
+            raise RequestInvalid(str(error)) from None
         body = bytes(request.action)
         if body == _NULL:
             self._body = None

@@ -38,7 +38,7 @@ class Server:
         self._services = services
         self._sessions: dict[Connection, WebSocketSession] = {}
         self._connections: dict[Connection, None] = {}
-        self._gate = Gate(services.settings)
+        self._gate = Gate(services.settings, services.tokens)
         self._drain_reason: tuple[int, str] | None = None
         self._gone = anyio.Event()  # set when the last session ends
 

@@ -8,6 +8,7 @@ from sidecar.recovery.resume import Resumer
 from sidecar.server.hub import Hub
 from sidecar.server.order_entry import OrderEntry
 from sidecar.server.pass_through import PassThrough
+from sidecar.server.tokens import Tokens
 from sidecar.state.chain import ChainState
 
 
@@ -22,3 +23,4 @@ class Services:
     resumer: Resumer | None = None  # without one only what was sent of late can be resumed
     pass_through: PassThrough | None = None  # to the node, for what is not known here
     orders: OrderEntry | None = None  # where the node takes any
+    tokens: Tokens | None = None  # where not everybody may come in
