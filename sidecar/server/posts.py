@@ -20,6 +20,8 @@ from sidecar.server.services import Services
 from sidecar.server.tokens import TRADE
 from sidecar.telemetry.tracecontext import continue_trace
 
+_WASTED = (422, 429)
+
 
 class Posts:
     """Answers them."""
@@ -29,13 +31,13 @@ class Posts:
         connection: Connection,
         services: Services,
         reply: Callable[[Reply], None],
-        executed: Callable[[], None],
+        wasted: Callable[[], object],
     ) -> None:
-        """`executed` is called for each action that a block saw."""
+        """`wasted` is called for each action that was unreadable, or one too many."""
         self._connection = connection
         self._services = services
         self._reply = reply
-        self._executed = executed
+        self._wasted = wasted
         self._forwards = Forwards(connection, services.pass_through, self._answer)
 
     def post(self, request: Post) -> None:
@@ -74,8 +76,8 @@ class Posts:
         trace = continue_trace(request.traceparent)
 
         def told(outcome: Outcome) -> None:
-            if outcome.height:
-                self._executed()
+            if outcome.code in _WASTED:
+                self._wasted()
             data = {"id": request.id, "response": outcome.as_post()}
             height = outcome.height or msgspec.UNSET
             self._reply(Reply("post", data, height, trace.traceparent))

@@ -19,7 +19,3 @@ class Rate:
             self._count = 0
         self._count += 1
         return self._count > self._limit
-
-    def give_back(self) -> None:
-        """One event less: it counts elsewhere."""
-        self._count = max(self._count - 1, 0)

@@ -58,7 +58,7 @@ class WebSocketSession:
         self._safety_net = SafetyNet(connection, services.orders)
         settings = services.settings
         self._messages = Rate(settings.messages_per_minute, 60.0)
-        self._posts = Posts(connection, services, self._reply, self._messages.give_back)
+        self._posts = Posts(connection, services, self._reply, self._count_message)
         self._controls = Rate(CONTROL_FRAMES_PER_S, 1.0)
         self._heard_at = time.monotonic()
         self._pinged_at = 0.0
@@ -143,11 +143,7 @@ class WebSocketSession:
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Message):
-            if self._messages.exceeded(self._heard_at):
-                limit = self._services.settings.messages_per_minute
-                self.close(CloseCode.POLICY_VIOLATION, f"more than {limit} messages a minute")
-            else:
-                self._on_message(event.data)
+            self._on_message(event.data)
         elif isinstance(event, CloseReceived):
             self._close(self._websocket.close_reply(event), "closed by the client")
         elif isinstance(event, Violation):
@@ -161,9 +157,29 @@ class WebSocketSession:
     def _on_message(self, text: str) -> None:
         try:
             request = decode_request(text)
+        except RequestInvalid as error:
+            if self._count_message():
+                self._reply(Reply("error", str(error)))
+            return
+        if not self._is_action(request) and not self._count_message():
+            return
+        try:
             self._answer(request)
         except RequestInvalid as error:
             self._reply(Reply("error", str(error)))
+
+    def _is_action(self, request: Request) -> bool:
+        """Those have limits of their own, where any are taken."""
+        takes_any = self._services.orders is not None
+        return takes_any and isinstance(request, Post) and request.request.type == "action"
+
+    def _count_message(self) -> bool:
+        """False once there are too many, and the connection ends."""
+        if self._messages.exceeded(self._heard_at):
+            limit = self._services.settings.messages_per_minute
+            self.close(CloseCode.POLICY_VIOLATION, f"more than {limit} messages a minute")
+            return False
+        return True
 
     def _answer(self, request: Request) -> None:
         match request:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from processes import Serve, Server, Start
@@ -311,6 +312,29 @@ def test_nonsense_is_limited_too(start: Start, serve: Serve, tmp_path: Path) -> 
     server = serve("--source-path", str(ipc), *limits)
     said = [server.post("/exchange", b"nonsense")[0] for _ in range(6)]
     assert said == [422, 422, 422, 422, 429, 429]
+
+
+def test_a_trader_is_answered_and_who_ignores_refusals_is_let_go(
+    start: Start, serve: Serve, tmp_path: Path
+) -> None:
+    """Actions don't count as messages, but for those that are too many."""
+    ipc = tmp_path / "ipc"
+    chain(start, ipc)
+    limits = ("--server-messages-per-minute", "30", "--orders-burst-per-account", "100")
+    server = serve("--source-path", str(ipc), *limits, "--orders-per-s-per-account", "0.01")
+    fund(server, ALICE)
+    answers = []
+    with connect(server.ws_url, max_queue=None) as websocket:
+        for number in range(130):  # 99 are good, 30 refused, one too many
+            action = {"type": "action", "payload": signed(ALICE, {"type": "noop"})}
+            request = {"method": "post", "id": number, "request": action}
+            websocket.socket.sendall(masked(json.dumps(request).encode()))
+        with pytest.raises(ConnectionClosed, match=r"1008.*more than 30 messages a minute"):
+            while True:
+                answers.append(json.loads(websocket.recv(timeout=20))["data"]["response"])
+    kinds = Counter(one["type"] for one in answers)
+    assert kinds["error"] == 30
+    assert all(one["payload"].startswith("429") for one in answers if one["type"] == "error")
 
 
 def masked(text: bytes) -> bytes:
