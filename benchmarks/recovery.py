@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -303,7 +303,8 @@ def write_beside(directory: Path) -> dict[str, Any]:
     def writing() -> bool:
         ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         if not ended and len(private) < (time.perf_counter() - forked) / 0.25:
-            private.append((dirty(child), dirty(os.getpid())))
+            with suppress(OSError):  # it may have ended by now
+                private.append((dirty(child), dirty(os.getpid())))
         return not ended
 
     beside, count = apply(start, state, writing)
