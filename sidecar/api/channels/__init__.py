@@ -15,14 +15,13 @@ from sidecar.api.channels.candle import CandleChannel
 from sidecar.api.channels.clearinghouse_state import ClearinghouseStateChannel
 from sidecar.api.channels.l2_book import L2BookChannel
 from sidecar.api.channels.l4_book import L4BookChannel
-from sidecar.api.channels.ledger_updates import LedgerUpdatesChannel
+from sidecar.api.channels.money import LedgerUpdatesChannel, UserFundingsChannel
 from sidecar.api.channels.open_orders import OpenOrdersChannel
 from sidecar.api.channels.order_updates import OrderUpdatesChannel
 from sidecar.api.channels.status import StatusChannel
 from sidecar.api.channels.trades import TradesChannel
 from sidecar.api.channels.user_events import UserEventsChannel
 from sidecar.api.channels.user_fills import UserFillsChannel
-from sidecar.api.channels.user_fundings import UserFundingsChannel
 from sidecar.api.channels.web_data2 import WebData2Channel
 from sidecar.api.messages import Reply
 from sidecar.api.open_orders_view import doubt

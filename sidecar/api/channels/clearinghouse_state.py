@@ -1,5 +1,6 @@
 """`clearinghouseState`: a user's account, in blocks in which it or a mark of it moved."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,9 +57,9 @@ class AccountChannel(Channel):
         """Whether what a block did to the user may change the view."""
         return bool(changed.account)
 
+    @abstractmethod
     def view(self, topic: Topic) -> dict[str, Any]:
         """What a message shows. Raises `StateUnavailable`."""
-        raise NotImplementedError
 
     def _view(self, topic: Topic) -> dict[str, Any] | None:
         try:

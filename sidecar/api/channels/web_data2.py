@@ -1,16 +1,18 @@
 """`webData2`: what a front end shows of a user, in one message: account, orders, markets."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from sidecar.api.account_views import clearinghouse_state, look
 from sidecar.api.channels.clearinghouse_state import AccountChannel
 from sidecar.api.context_views import asset_contexts
-from sidecar.api.messages import NS_PER_MS, hex_text, parse_user
+from sidecar.api.messages import NS_PER_MS, Push, hex_text, parse_user
 from sidecar.api.meta_view import meta_view
 from sidecar.api.open_orders_view import frontend_open_orders
 from sidecar.api.topics import Topic, UserParameters
 from sidecar.fixed import to_text
 from sidecar.state.chain import ChainState
+from sidecar.state.changes import Changes
 
 
 class WebData2Channel(AccountChannel):
@@ -26,6 +28,25 @@ class WebData2Channel(AccountChannel):
         look(self.state, address)
         meta_view(self.state)
         return address, f"{self.name}:{hex_text(address)}"
+
+    def __init__(self, state: ChainState) -> None:
+        super().__init__(state)
+        self._shared: dict[str, Any] | None = None  # of a block's messages, while they are made
+
+    def publish(self, changes: Changes) -> Iterator[tuple[Topic, Push]]:
+        """O(positions + orders) for each open topic that changed, and once O(markets)."""
+        self._shared = {}
+        try:
+            yield from super().publish(changes)
+        finally:
+            self._shared = None
+
+    def _markets(self) -> dict[str, Any]:
+        """What is the same for all users."""
+        shared = {} if self._shared is None else self._shared
+        if not shared:
+            shared |= {"meta": meta_view(self.state), "assetCtxs": asset_contexts(self.state)}
+        return shared
 
     def concerns(self, changed: Any) -> bool:
         """Orders are shown, too."""
@@ -44,8 +65,7 @@ class WebData2Channel(AccountChannel):
             "agentAddress": agent,
             "agentValidUntil": valid_until,
             "cumLedger": to_text(user.deposited),
-            "meta": meta_view(state),
-            "assetCtxs": asset_contexts(state),
+            **self._markets(),
             "serverTime": state.time_ns // NS_PER_MS,
             "isVault": False,
             "user": hex_text(topic.key),
