@@ -12,6 +12,7 @@ from sidecar.errors import NumberInvalid
 
 DECIMALS = 8
 SCALE: int = 10**DECIMALS
+NUMBER_MAX = (1 << 63) - 1  # of a price or size: the largest int of every language's 64 bits
 
 _TEXT_CHARS_MAX = 64  # longer than any amount a chain can hold; keeps the cache's memory bounded
 _NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")

@@ -169,6 +169,14 @@ class UserParameters(msgspec.Struct, frozen=True):
     user: str
 
 
+class DexUserParameters(UserParameters, frozen=True):
+    """Likewise, and the perpetual exchange that is asked of, as existing clients name it: "" is all
+    there is.
+    """
+
+    dex: str | None = None
+
+
 class UserChannel(Channel):
     """A channel with one topic a user."""
 

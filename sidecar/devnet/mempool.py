@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from sidecar.api.orders.schema import NS_PER_MS
 from sidecar.api.orders.signing import SignedAction, decode_signed, is_user_signed, recover_signer
 from sidecar.devnet.execution.actions import Outcome
 from sidecar.devnet.execution.agents import Nonces
@@ -23,8 +24,6 @@ from sidecar.devnet.wire.answers import answer
 from sidecar.devnet.wire.reading import Order, read_action
 from sidecar.errors import PeerError
 from sidecar.limits import DEVNET_MEMPOOL_ACTIONS_MAX, DEVNET_MEMPOOL_BYTES_MAX
-
-_NS_PER_MS = 1_000_000
 
 AnswerCallback = Callable[[bool, int, object], None]  # ok, height, response or message
 
@@ -106,7 +105,7 @@ def execute(exchange: Exchange, nonces: Nonces, submitted: Submitted) -> Result:
 
 def _use(exchange: Exchange, nonces: Nonces, submitted: Submitted, user: bytes) -> None:
     """Uses the action's nonce up. Raises `ActionRefused` where it may not be executed now."""
-    time_ms = exchange.tape.time_ns // _NS_PER_MS
+    time_ms = exchange.tape.time_ns // NS_PER_MS
     expires_after = submitted.signed.expires_after
     if expires_after is not None and expires_after < time_ms:
         raise ActionRefused(f"Action expired: expiresAfter {expires_after} is over.")

@@ -6,7 +6,6 @@ an id in flight or does not read its answers loses its connection, and nothing e
 """
 
 import os
-import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from sidecar.limits import (
     SUBMISSION_IN_FLIGHT_MAX,
     SUBMISSION_RECORD_BYTES_MAX,
 )
+from sidecar.node.ipc import is_served
 from sidecar.node.submission import Answer, RecordStream, decode_request, encode_answer
 from sidecar.telemetry.logs import get_log
 
@@ -56,7 +56,7 @@ class SubmissionServer:
             if len(os.fsencode(self._path)) > _PATH_BYTES_MAX:
                 what = f"the submission socket's path may have at most {_PATH_BYTES_MAX} bytes"
                 raise LogUnwritable(f"{what}; use a directory with a shorter one", path=self._path)
-            if _is_served(self._path):
+            if is_served(self._path):
                 what = "another process serves the submission socket; stop it"
                 raise LogUnwritable(f"{what}, or use another directory", path=self._path)
             return await anyio.create_unix_listener(self._path, mode=_MODE)
@@ -164,16 +164,3 @@ class _Connection:
             data, self._staged = bytes(self._staged), bytearray()
             if data:
                 await self._stream.send(data)
-
-
-def _is_served(path: Path) -> bool:
-    """Whether a process listens there: only then is a connection not refused."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(os.fspath(path))
-        except BlockingIOError:
-            return True  # one that has no room for more
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        return True

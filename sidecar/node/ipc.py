@@ -3,7 +3,9 @@
 ipc/chain.json   ipc/log/*.seg   ipc/snapshots/*.snap   ipc/submit.sock
 """
 
+import errno
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +79,12 @@ class IpcDirectory:
         info = ChainInfo(FORMAT, chain, genesis_ns, block_ms)
         replace_file(self.chain_file, msgspec.json.encode(info))
         return info
+
+
+def is_served(path: Path) -> bool:
+    """Whether a process listens on a unix socket: only then is a connection not refused."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        return probe.connect_ex(os.fspath(path)) not in (errno.ECONNREFUSED, errno.ENOENT)
 
 
 def replace_file(path: Path, content: bytes) -> None:

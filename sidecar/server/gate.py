@@ -17,23 +17,20 @@ from sidecar.server.tokens import READ, Tokens
 
 
 class Gate:
-    """The connections there are, by the address that each counts for."""
+    """The connections there are, and how many count for each address."""
 
     def __init__(self, settings: ServerSettings, tokens: Tokens | None = None) -> None:
         self._settings = settings
         self._tokens = tokens
         self._trusted = Networks(settings.trusted())
         self._origins = settings.allowed_origins()
-        self._connections: dict[Connection, str] = {}
+        self.connections: dict[Connection, None] = {}  # that are in
         self._by_address: Counter[str] = Counter()
-
-    def __len__(self) -> int:
-        return len(self._connections)
 
     def refusal(self, address: str) -> HttpRefused | None:
         """Why a new connection is refused. A proxy's are counted once they say whose they are."""
         settings = self._settings
-        if len(self._connections) >= settings.connections_max:
+        if len(self.connections) >= settings.connections_max:
             return HttpRefused(503, f"the server has its {settings.connections_max} connections")
         if address not in self._trusted and self._is_full(counted_as(address)):
             return self._too_many()
@@ -41,13 +38,14 @@ class Gate:
 
     def enter(self, connection: Connection) -> None:
         """A connection comes in."""
-        key = connection.limit_key = counted_as(connection.address)
-        self._connections[connection] = key
-        self._by_address[key] += 1
+        self.connections[connection] = None
+        connection.limit_key = counted_as(connection.address)
+        self._by_address[connection.limit_key] += 1
 
     def leave(self, connection: Connection) -> None:
         """It has ended."""
-        self._count_down(self._connections.pop(connection))
+        del self.connections[connection]
+        self._count_down(connection.limit_key)
 
     async def read_proxy_header(self, connection: Connection) -> None:
         """Takes the PROXY header that a proxy's connection begins with, where the settings say so.
@@ -82,14 +80,14 @@ class Gate:
 
     def _move(self, connection: Connection, address: str) -> None:
         """The connection is that address's."""
-        before, key = self._connections[connection], counted_as(address)
+        before, key = connection.limit_key, counted_as(address)
         connection.address = address
         if key == before:
             return
         if address not in self._trusted and self._is_full(key):
             raise self._too_many()
         self._count_down(before)
-        self._connections[connection] = connection.limit_key = key
+        connection.limit_key = key
         self._by_address[key] += 1
 
     def _is_full(self, key: str) -> bool:

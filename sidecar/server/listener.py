@@ -12,6 +12,7 @@ import msgspec
 from sidecar import limits
 from sidecar.config import ServerSettings
 from sidecar.errors import ConfigInvalid
+from sidecar.node.ipc import is_served
 from sidecar.protocol.proxy import UNIX
 from sidecar.telemetry.logs import get_log
 
@@ -55,7 +56,7 @@ def bind(host: str, port: int, section: str = "server") -> socket.socket:
 def _bind_unix(path: Path, section: str) -> socket.socket:
     """A unix socket; one that a dead process left is replaced."""
     try:
-        if path.is_socket() and not _is_served(path):
+        if path.is_socket() and not is_served(path):
             path.unlink()
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as error:
@@ -70,11 +71,6 @@ def _bind_unix(path: Path, section: str) -> socket.socket:
         sock.close()
         raise ConfigInvalid(f"{section}.host: can't listen on {path}: {error}") from error
     return sock
-
-
-def _is_served(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        return probe.connect_ex(str(path)) not in (errno.ECONNREFUSED, errno.ENOENT)
 
 
 def fit_descriptors(settings: ServerSettings) -> ServerSettings:

@@ -37,7 +37,6 @@ class Server:
         self._listener = listener
         self._services = services
         self._sessions: dict[Connection, WebSocketSession] = {}
-        self._connections: dict[Connection, None] = {}
         self._gate = Gate(services.settings, services.tokens)
         self._drain_reason: tuple[int, str] | None = None
         self._gone = anyio.Event()  # set when the last session ends
@@ -72,7 +71,7 @@ class Server:
         """
         self._drain_reason = (code, reason)
         self._gone = anyio.Event()
-        for connection in list(self._connections):
+        for connection in list(self._gate.connections):
             if connection not in self._sessions:
                 connection.finish()  # HTTP: what was answered goes out, nothing more is answered
         for session in list(self._sessions.values()):
@@ -88,7 +87,6 @@ class Server:
 
     def _start(self, tasks: TaskGroup, sock: socket.socket, address: str) -> None:
         connection = Connection(sock, address, tasks.start_soon)
-        self._connections[connection] = None
         self._gate.enter(connection)
         tasks.start_soon(self._serve_connection, connection)
 
@@ -107,7 +105,6 @@ class Server:
             _log.exception("bug: connection ended", address=connection.address)
         finally:
             connection.close()
-            del self._connections[connection]
             self._gate.leave(connection)
 
     async def _serve_http(self, connection: Connection) -> Upgraded | None:

@@ -20,6 +20,7 @@ from sidecar.state.market import Market
 from sidecar.state.users import User
 
 TAKER_FEE = 45  # of the notional, in units of a tenth of a basis point: the native chain's
+MAKER_FEE = 15
 FEE_SCALE = 100_000
 
 

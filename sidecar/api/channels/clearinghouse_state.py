@@ -6,16 +6,10 @@ from typing import Any
 
 from sidecar.api.account_views import clearinghouse_state, look
 from sidecar.api.messages import Push, hex_text, parse_user
-from sidecar.api.topics import Channel, Delivery, Topic, UserParameters, check_dex
+from sidecar.api.topics import Channel, Delivery, DexUserParameters, Topic, check_dex
 from sidecar.errors import StateUnavailable
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import Changes
-
-
-class DexUserParameters(UserParameters, frozen=True):
-    """`dex` as the info request has it."""
-
-    dex: str | None = None
 
 
 class AccountChannel(Channel):

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 from sidecar.api.messages import Push, hex_text
 from sidecar.api.open_orders_view import frontend_open_orders
-from sidecar.api.topics import Delivery, Topic, UserChannel, UserParameters, check_dex
+from sidecar.api.topics import (
+    Delivery,
+    DexUserParameters,
+    Topic,
+    UserChannel,
+    UserParameters,
+    check_dex,
+)
 from sidecar.state.changes import Changes
-
-
-class OpenOrdersParameters(UserParameters, frozen=True):
-    """`dex` is accepted as existing clients send it; "" is all there is."""
-
-    dex: str | None = None
 
 
 class OpenOrdersChannel(UserChannel):
@@ -20,11 +21,11 @@ class OpenOrdersChannel(UserChannel):
     name = "openOrders"
     delivery = Delivery.LATEST
     reads_orders = True
-    parameters = OpenOrdersParameters
+    parameters = DexUserParameters
 
     def key(self, parameters: UserParameters) -> tuple[bytes, str]:
         """The user's address."""
-        assert isinstance(parameters, OpenOrdersParameters)
+        assert isinstance(parameters, DexUserParameters)
         check_dex(parameters.dex)
         return super().key(parameters)
 

@@ -6,16 +6,17 @@ from typing import Any
 import msgspec
 
 from sidecar.api.account_views import active_asset_data, clearinghouse_state, look
-from sidecar.api.info.handler import DexParameters, Handler, UserParameters
+from sidecar.api.info.handler import DexParameters, Handler
 from sidecar.api.messages import NS_PER_MS, hex_text, parse_user
-from sidecar.api.topics import check_dex, find_market
-from sidecar.fixed import to_text
+from sidecar.api.topics import DexUserParameters, check_dex, find_market
+from sidecar.fixed import SCALE, to_text
 from sidecar.state.chain import ChainState
-from sidecar.state.margin import is_liquidatable
+from sidecar.state.health import NS_PER_S
+from sidecar.state.margin import FEE_SCALE, MAKER_FEE, TAKER_FEE, is_liquidatable
 
 # The native chain's fees, the same for everybody: parts of the notional.
-NS_PER_S = 1_000_000_000
-TAKER_RATE, MAKER_RATE = "0.00045", "0.00015"
+TAKER_RATE = to_text(TAKER_FEE * SCALE // FEE_SCALE)
+MAKER_RATE = to_text(MAKER_FEE * SCALE // FEE_SCALE)
 
 
 class ActiveAssetDataParameters(msgspec.Struct, frozen=True):
@@ -25,12 +26,12 @@ class ActiveAssetDataParameters(msgspec.Struct, frozen=True):
     coin: str
 
 
-def _clearinghouse_state(state: ChainState, parameters: UserParameters) -> dict[str, Any]:
+def _clearinghouse_state(state: ChainState, parameters: DexUserParameters) -> dict[str, Any]:
     check_dex(parameters.dex)
     return clearinghouse_state(state, look(state, parse_user(parameters.user)))
 
 
-def _spot_clearinghouse_state(state: ChainState, parameters: UserParameters) -> dict[str, Any]:
+def _spot_clearinghouse_state(state: ChainState, parameters: DexUserParameters) -> dict[str, Any]:
     look(state, parse_user(parameters.user))
     return {"balances": []}  # the chain has no spot
 
@@ -40,7 +41,7 @@ def _active_asset_data(state: ChainState, parameters: ActiveAssetDataParameters)
     return active_asset_data(state, look(state, parse_user(parameters.user)), market)
 
 
-def _user_fees(state: ChainState, parameters: UserParameters) -> dict[str, Any]:
+def _user_fees(state: ChainState, parameters: DexUserParameters) -> dict[str, Any]:
     look(state, parse_user(parameters.user))
     return {
         "dailyUserVlm": [],
@@ -56,7 +57,7 @@ def _user_fees(state: ChainState, parameters: UserParameters) -> dict[str, Any]:
     }
 
 
-def _user_rate_limit(state: ChainState, parameters: UserParameters) -> dict[str, Any]:
+def _user_rate_limit(state: ChainState, parameters: DexUserParameters) -> dict[str, Any]:
     """What was traded, and how much of the bucket of actions is used now. The chain itself limits
     nobody; a sidecar that takes no orders has no cap.
     """
@@ -66,7 +67,7 @@ def _user_rate_limit(state: ChainState, parameters: UserParameters) -> dict[str,
     return {"cumVlm": to_text(user.volume), "nRequestsUsed": used, "nRequestsCap": cap}
 
 
-def _user_role(state: ChainState, parameters: UserParameters) -> dict[str, Any]:
+def _user_role(state: ChainState, parameters: DexUserParameters) -> dict[str, Any]:
     address = look(state, parse_user(parameters.user)).address
     agent = state.accounts.agents.get(address)
     if agent is not None and not 0 < agent.valid_until <= state.time_ns:
@@ -74,7 +75,7 @@ def _user_role(state: ChainState, parameters: UserParameters) -> dict[str, Any]:
     return {"role": "user" if address in state.users.by_address else "missing"}
 
 
-def _extra_agents(state: ChainState, parameters: UserParameters) -> list[dict[str, Any]]:
+def _extra_agents(state: ChainState, parameters: DexUserParameters) -> list[dict[str, Any]]:
     """Those with a name that may still sign."""
     address = look(state, parse_user(parameters.user)).address
     return [
@@ -109,12 +110,12 @@ def _liquidatable_at(state: ChainState, _second: int) -> list[str]:
 
 
 HANDLERS = {
-    "clearinghouseState": Handler(UserParameters, _clearinghouse_state),
-    "spotClearinghouseState": Handler(UserParameters, _spot_clearinghouse_state),
+    "clearinghouseState": Handler(DexUserParameters, _clearinghouse_state),
+    "spotClearinghouseState": Handler(DexUserParameters, _spot_clearinghouse_state),
     "activeAssetData": Handler(ActiveAssetDataParameters, _active_asset_data),
-    "userFees": Handler(UserParameters, _user_fees),
-    "userRateLimit": Handler(UserParameters, _user_rate_limit),
-    "userRole": Handler(UserParameters, _user_role),
-    "extraAgents": Handler(UserParameters, _extra_agents),
+    "userFees": Handler(DexUserParameters, _user_fees),
+    "userRateLimit": Handler(DexUserParameters, _user_rate_limit),
+    "userRole": Handler(DexUserParameters, _user_role),
+    "extraAgents": Handler(DexUserParameters, _extra_agents),
     "liquidatable": Handler(DexParameters, _liquidatable),
 }

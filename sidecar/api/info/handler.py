@@ -23,10 +23,3 @@ class DexParameters(msgspec.Struct, frozen=True):
 
 class NoParameters(msgspec.Struct, frozen=True):
     """Nothing to choose."""
-
-
-class UserParameters(msgspec.Struct, frozen=True):
-    """A user's address, and the perpetual exchange that is asked of."""
-
-    user: str
-    dex: str | None = None

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.api.info.handler import Handler, UserParameters
+from sidecar.api.info.handler import Handler
 from sidecar.api.messages import parse_user
 from sidecar.api.open_orders_view import (
     BasicOrderView,
@@ -16,7 +16,7 @@ from sidecar.api.open_orders_view import (
     history_view,
     open_orders,
 )
-from sidecar.api.topics import check_dex
+from sidecar.api.topics import DexUserParameters, check_dex
 from sidecar.errors import RequestInvalid, StateUnavailable
 from sidecar.limits import ORDERS_ANSWERED
 from sidecar.state.chain import ChainState
@@ -31,12 +31,14 @@ class OrderStatusParameters(msgspec.Struct, frozen=True):
     oid: int | str
 
 
-def _open_orders(state: ChainState, parameters: UserParameters) -> list[BasicOrderView]:
+def _open_orders(state: ChainState, parameters: DexUserParameters) -> list[BasicOrderView]:
     check_dex(parameters.dex)
     return open_orders(state, _not_in_doubt(state, parse_user(parameters.user)))
 
 
-def _frontend_open_orders(state: ChainState, parameters: UserParameters) -> list[FrontendOrderView]:
+def _frontend_open_orders(
+    state: ChainState, parameters: DexUserParameters
+) -> list[FrontendOrderView]:
     check_dex(parameters.dex)
     return frontend_open_orders(state, _not_in_doubt(state, parse_user(parameters.user)))
 
@@ -54,7 +56,7 @@ def _order_status(state: ChainState, parameters: OrderStatusParameters) -> dict[
     return {"status": "order", "order": found_view(state, found)}
 
 
-def _historical_orders(state: ChainState, parameters: UserParameters) -> list[OrderStatusView]:
+def _historical_orders(state: ChainState, parameters: DexUserParameters) -> list[OrderStatusView]:
     user = state.users.look(parse_user(parameters.user))
     newest = list(user.statuses or ())[-ORDERS_ANSWERED:]
     return [history_view(state, status) for status in reversed(newest)]
@@ -79,8 +81,8 @@ def _parse_cloid(text: str) -> bytes:
 
 
 HANDLERS = {
-    "openOrders": Handler(UserParameters, _open_orders),
-    "frontendOpenOrders": Handler(UserParameters, _frontend_open_orders),
+    "openOrders": Handler(DexUserParameters, _open_orders),
+    "frontendOpenOrders": Handler(DexUserParameters, _frontend_open_orders),
     "orderStatus": Handler(OrderStatusParameters, _order_status),
-    "historicalOrders": Handler(UserParameters, _historical_orders),
+    "historicalOrders": Handler(DexUserParameters, _historical_orders),
 }

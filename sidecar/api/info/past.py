@@ -14,13 +14,13 @@ from sidecar.fixed import to_text
 from sidecar.limits import FUNDING_RATES_MAX
 from sidecar.state.candles import start_of
 from sidecar.state.chain import ChainState
+from sidecar.state.health import NS_PER_S
 from sidecar.state.impact import hourly_rate, premium
 from sidecar.state.market import Market
 
 _FOR_EVER_MS = 1 << 53
 _HOUR_MS = 3_600_000
 _RATES_LOOKED_AT = 5  # to tell the interval between settlements
-NS_PER_S = 1_000_000_000
 
 
 class CandleRequest(msgspec.Struct, rename="camel", frozen=True):

@@ -22,6 +22,7 @@ from msgspec import UnsetType
 
 from sidecar.api.orders.rules import Asked, OrderRules, Refused, is_bracket, is_position_tpsl
 from sidecar.api.orders.schema import (
+    NS_PER_MS,
     ApproveAgentAction,
     BatchModifyAction,
     CancelAction,
@@ -43,7 +44,6 @@ from sidecar.state.health import LIVE
 from sidecar.state.market import Market
 
 _DAY_MS = 24 * 60 * 60 * 1000
-_NS_PER_MS = 1_000_000
 
 
 class Action(NamedTuple):
@@ -138,7 +138,7 @@ class Admission:
         """
         signed, state = action.signed, self._state
         asked = self._read(action.wire)
-        time_ms = state.time_ns // _NS_PER_MS
+        time_ms = state.time_ns // NS_PER_MS
         expires_after = signed.expires_after
         if expires_after is not None and expires_after < time_ms:
             self._refuse("expiry", f"Action expired: expiresAfter {expires_after} is over.")
@@ -153,7 +153,7 @@ class Admission:
         return address
 
     def _check_nonce(self, nonce: int) -> None:
-        time_ms = self._state.time_ns // _NS_PER_MS
+        time_ms = self._state.time_ns // NS_PER_MS
         ahead = nonce >= time_ms + _DAY_MS and self._is_live()  # else the chain's time is another
         if ahead or nonce <= time_ms - 2 * _DAY_MS:
             what = f"{nonce} is not within two days before and one day after {time_ms}."

@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 from msgspec import UnsetType
 
-from sidecar.api.orders.schema import NUMBER_MAX, Trigger, WireOrder
+from sidecar.api.orders.schema import Trigger, WireOrder
 from sidecar.errors import NumberInvalid
-from sidecar.fixed import DECIMALS, SCALE, parse
+from sidecar.fixed import DECIMALS, NUMBER_MAX, SCALE, parse
 from sidecar.state.chain import ChainState
 from sidecar.state.margin import margin_lacks, max_leverage_at
 from sidecar.state.market import Market

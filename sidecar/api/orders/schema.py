@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from sidecar.fixed import NUMBER_MAX
 from sidecar.limits import ACTION_BATCH_MAX
 
-NUMBER_MAX = (1 << 63) - 1  # the largest int of every language's 64 bits
 NTLI_UNIT = 100  # updateIsolatedMargin counts in 1e-6
 NS_PER_MS = 1_000_000
 TIME_MS_MAX = (1 << 63) // NS_PER_MS - 1

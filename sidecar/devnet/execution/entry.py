@@ -10,7 +10,6 @@ from sidecar.devnet.execution.clearing import TAKER_FEE, Clearing
 from sidecar.devnet.execution.markets import (
     MIN_NOTIONAL,
     NOTIONAL_MAX,
-    NUMBER_MAX,
     Market,
     validate_px,
     validate_sz,
@@ -18,7 +17,7 @@ from sidecar.devnet.execution.markets import (
 from sidecar.devnet.execution.matching import Matching, crosses
 from sidecar.devnet.execution.orders import ALO, IMMEDIATE, MARKET
 from sidecar.devnet.execution.refusals import REFUSED, Refusal, Refused
-from sidecar.fixed import SCALE, to_text
+from sidecar.fixed import NUMBER_MAX, SCALE, to_text
 from sidecar.limits import DEVNET_OPEN_ORDERS_MAX
 from sidecar.node.transitions import ASK, BID
 

@@ -37,13 +37,13 @@ from sidecar.devnet.execution.agents import Agents
 from sidecar.devnet.execution.clearing import Clearing
 from sidecar.devnet.execution.entry import Entry
 from sidecar.devnet.execution.margin import initial_margin
-from sidecar.devnet.execution.markets import NUMBER_MAX, Market
+from sidecar.devnet.execution.markets import Market
 from sidecar.devnet.execution.matching import Matching
 from sidecar.devnet.execution.orders import Resting, Waiting
 from sidecar.devnet.execution.placing import Placing
 from sidecar.devnet.execution.refusals import REFUSED, ActionRefused, Refusal
 from sidecar.devnet.execution.tape import Tape
-from sidecar.fixed import SCALE
+from sidecar.fixed import NUMBER_MAX, SCALE
 from sidecar.node.transitions import LeverageChanged, Transition
 
 SUPPLY_MAX = NUMBER_MAX // 4 * 3  # of all accounts together: whoever wins it all, it fits 64 bits

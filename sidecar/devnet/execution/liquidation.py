@@ -27,9 +27,9 @@ from sidecar.devnet.execution.accounts import Account, Position
 from sidecar.devnet.execution.clearing import FEES, NO_FEE, TAKER_FEE, VAULT
 from sidecar.devnet.execution.exchange import Exchange
 from sidecar.devnet.execution.margin import maintenance_margin
-from sidecar.devnet.execution.markets import NUMBER_MAX, Market, ceil_px, floor_px
+from sidecar.devnet.execution.markets import Market, ceil_px, floor_px
 from sidecar.devnet.execution.orders import LIQUIDATION
-from sidecar.fixed import SCALE
+from sidecar.fixed import NUMBER_MAX, SCALE
 from sidecar.node.transitions import ASK, BID, Liquidation, OrderStatus
 
 _FEE_SCALE = 100_000

@@ -11,13 +11,12 @@ from bisect import bisect_right
 import msgspec
 
 from sidecar.devnet.execution.refusals import Refusal
-from sidecar.fixed import DECIMALS, SCALE
+from sidecar.fixed import DECIMALS, NUMBER_MAX, SCALE
 from sidecar.node.transitions import MarketListed
 
 QUOTE = "JPY"
 SIGNIFICANT_FIGURES = 5
 PX_DECIMALS = 6  # less the market's sz_decimals
-NUMBER_MAX = (1 << 63) - 1  # of a price or size: the largest int of every language's 64 bits
 NOTIONAL_MAX = NUMBER_MAX // 2  # of a position when it grows: 46 billion yen
 MIN_NOTIONAL = 1_000 * SCALE  # of an order, yen: Hyperliquid's 10 dollars, roughly
 

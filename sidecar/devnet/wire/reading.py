@@ -45,11 +45,11 @@ from sidecar.devnet.execution.actions import (
     UpdateIsolatedMargin,
     UpdateLeverage,
 )
-from sidecar.devnet.execution.markets import NUMBER_MAX, QUOTE, Market
+from sidecar.devnet.execution.markets import QUOTE, Market
 from sidecar.devnet.execution.orders import GTC, IOC, MARKET
 from sidecar.devnet.execution.refusals import ActionRefused
 from sidecar.errors import NumberInvalid, RequestInvalid
-from sidecar.fixed import SCALE, parse
+from sidecar.fixed import NUMBER_MAX, SCALE, parse
 from sidecar.node.transitions import ASK, BID
 
 FAUCET_MAX = 100_000_000 * SCALE  # yen at a time

@@ -327,7 +327,7 @@ async def test_a_client_that_pipelines_without_reading_is_held_and_nobody_waits_
                     while True:
                         hog.send(request("POST /info", body) * 50)
                 assert await say(other, method="ping") == {"channel": "pong"}
-        (held,) = (one for one in sidecar.server._connections if one.outbox)
+        (held,) = (one for one in sidecar.server._gate.connections if one.outbox)
         assert held.outbox.bytes < 100_000  # one answer
 
 
@@ -349,7 +349,7 @@ async def test_an_upgrade_during_the_drain_is_not_taken() -> None:
         async with connect(sidecar.url) as slow, await anyio.connect_tcp(*address) as late:
             await say(slow, method="ping")
             slow.transport.pause_reading()
-            while len(sidecar.server._connections) < 2:
+            while len(sidecar.server._gate.connections) < 2:
                 await anyio.lowlevel.checkpoint()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(sidecar.server.drain, 1001, "bye")
