@@ -123,7 +123,7 @@ class Ours:
         for height in range(BURST):
             for topic in topics:
                 self._hub.stage(topic, frames.text(self._payload))
-            self._hub.flush(height)
+            await self._hub.flush(height)
         await anyio.lowlevel.checkpoint()
 
 

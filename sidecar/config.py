@@ -110,6 +110,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outbox_bytes_max: Annotated[
         Positive, Meta(description="bytes that may wait for a slow client")
     ] = limits.OUTBOX_BYTES_MAX
+    outbox_age_max_s: Annotated[
+        Seconds, Meta(description="how long something may wait for a slow client")
+    ] = limits.OUTBOX_AGE_MAX_S
     deflate: Annotated[
         bool, Meta(description="compress messages for WebSocket clients that offer it")
     ] = True

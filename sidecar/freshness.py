@@ -27,7 +27,7 @@ async def watch_freshness(health: Health, state: ChainState, channels: Channels,
             _tell(known, state.height)
         for topic, message in channels.status():
             hub.stage(topic, frames.text(encode(message)))
-        hub.flush(state.height)
+        await hub.flush(state.height)
 
 
 def _tell(condition: Condition, height: int) -> None:

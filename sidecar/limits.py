@@ -87,6 +87,7 @@ SUBSCRIPTIONS_PER_CONNECTION = 1_000  # Hyperliquid's own limit
 MESSAGES_PER_MINUTE = 2_000  # inbound, per connection; Hyperliquid's own limit per IP
 CONTROL_FRAMES_PER_S = 20  # inbound pings and pongs
 OUTBOX_BYTES_MAX = 4 << 20  # waiting for one client, beside snapshots
+OUTBOX_AGE_MAX_S = 5.0  # of what waits for one client; looked at once a second
 REQUEST_HEAD_TIMEOUT_S = 10.0
 IDLE_HTTP_TIMEOUT_S = 75.0  # nginx keepalive_timeout
 PING_INTERVAL_S = 20.0
@@ -99,6 +100,11 @@ ACCEPT_BACKOFF_S = 0.1  # after EMFILE and its like
 WAITING_SNAPSHOT_BYTES_MAX = 64 << 20  # snapshots waiting for one client: three of the largest
 EAGER_READS_MAX = 16  # reads of one connection in a row before the others get their turn
 EAGER_ACCEPTS_MAX = 16  # likewise accepted connections
+SESSIONS_PER_TURN = 256  # closed or looked at; closing one takes 20 us
+
+# A block's fan-out
+FLUSH_SLICE_S = 0.004  # of sends in a row before the others get their turn
+FLUSH_LOOK_DELIVERIES = 64  # from one look at the clock to the next: about half a millisecond
 
 # Sockets
 LISTEN_BACKLOG = 4096

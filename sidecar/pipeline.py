@@ -14,7 +14,7 @@ async def run_pipeline(
     blocks: AsyncIterator[Block], state: ChainState, channels: Channels, hub: Hub
 ) -> None:
     """Moves block after block from the node's log to the sockets; nothing in it waits but for the
-    next block.
+    next block, and where a block has thousands of readers, for others to have their turn.
 
     A message is encoded and framed once, whoever reads it, and only if somebody does; a client's
     frames of one block leave in one send. Raises what the source and the state raise: a log or a
@@ -24,4 +24,4 @@ async def run_pipeline(
         changes = state.apply(block)  # state: Block -> Changes
         for topic, message in channels.publish(changes):  # api: Changes -> messages
             hub.stage(topic, frames.text(encode(message)))  # protocol: one frame for all
-        hub.flush(block.height)  # server: one send per subscriber
+        await hub.flush(block.height)  # server: one send per subscriber

@@ -39,6 +39,7 @@ class Connection:
         self.limit_key = address  # what its client's limits count by
         self.outbox = Outbox()
         self.clear = True  # nothing waits and nothing ended: a send goes straight to the kernel
+        self.on_clear: Callable[[bool], None] = ignore  # told whenever that changes
         self.lost = False  # the peer is gone: nothing can be sent any more
         self.sent_at = 0.0  # when the kernel last took bytes that had waited (monotonic seconds)
         self.scope = anyio.CancelScope()  # entered by the task that owns the connection
@@ -68,8 +69,13 @@ class Connection:
                 self._eager_reads = 0
                 await anyio.wait_readable(self._sock)
             except OSError as error:
-                self._lose(error)
+                self.lose(error)
         return b""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is sent: the peer is gone, or our last word is said."""
+        return self.lost or self._finishing
 
     def put_back(self, data: bytes) -> None:
         """What `receive` gives next."""
@@ -82,7 +88,7 @@ class Connection:
 
         `topic`, `height` and `counted` are the outbox's.
         """
-        if not data or self.lost or self._finishing:
+        if not data or self.ended:
             return
         sent = self.try_send(data) if self.clear else 0
         if sent == len(data):
@@ -93,6 +99,13 @@ class Connection:
             self.outbox.push(data, topic, height, counted=counted)
         self.start_draining()
 
+    def send_control(self, frame: bytes) -> None:
+        """Sends a ping or pong, ahead of all that waits."""
+        if self.clear:
+            self.send(frame)
+        elif not self.ended:
+            self.outbox.push_control(frame)
+
     def try_send(self, data: bytes) -> int:
         """Gives bytes to the kernel; how many of them are done with. Only while `clear`.
 
@@ -100,19 +113,21 @@ class Connection:
         """
         try:
             return self.kernel_send(data)
-        except OSError as error:
-            return self.not_sent(error, data)
-
-    def not_sent(self, error: OSError, data: bytes) -> int:
-        """What `try_send` answers where the kernel raised `error`."""
-        if isinstance(error, BlockingIOError):
+        except BlockingIOError:
             return 0
-        self._lose(error)
-        return len(data)
+        except OSError as error:
+            self.lose(error)
+            return len(data)
+
+    def lose(self, error: OSError) -> None:
+        """A call to the kernel says that the peer is gone."""
+        if not self.lost:
+            _log.debug("connection lost", address=self.address, reason=error.strerror)
+        self.abort()
 
     def start_draining(self) -> None:
         """The outbox is not empty: sends it as fast as the peer reads."""
-        self.clear = False
+        self._set_clear(False)
         if not self._draining:
             self._draining = True
             self._drained = anyio.Event()
@@ -134,10 +149,10 @@ class Connection:
 
         The kernel takes over what fits its buffer, so that a peer that wakes up late still gets it.
         """
-        if self._finishing or self.lost:
+        if self.ended:
             return
         self._finishing = True
-        self.clear = False
+        self._set_clear(False)
         with contextlib.suppress(OSError):
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NO_LOWAT)
         self._send_waiting()
@@ -158,7 +173,7 @@ class Connection:
     def abort(self) -> None:
         """Ends the connection now, whatever still waits."""
         self.lost = True
-        self.clear = False
+        self._set_clear(False)
         self.outbox = Outbox()
         self.scope.cancel()
         self._drain_scope.cancel()
@@ -167,7 +182,7 @@ class Connection:
     def close(self) -> None:
         """Gives the socket back. The owner calls it once, last."""
         self.lost = True
-        self.clear = False
+        self._set_clear(False)
         self._drain_scope.cancel()
         anyio.notify_closing(self._sock)
         self._sock.close()
@@ -185,7 +200,12 @@ class Connection:
             if self._finishing:
                 self._shut_down()
             else:
-                self.clear = True
+                self._set_clear(True)
+
+    def _set_clear(self, clear: bool) -> None:
+        if clear is not self.clear:
+            self.clear = clear
+            self.on_clear(clear)
 
     def _send_waiting(self) -> None:
         try:
@@ -195,18 +215,17 @@ class Connection:
         except BlockingIOError:
             pass
         except OSError as error:
-            self._lose(error)
-
-    def _lose(self, error: OSError) -> None:
-        if not self.lost:
-            _log.debug("connection lost", address=self.address, reason=error.strerror)
-        self.abort()
+            self.lose(error)
 
     def _shut_down(self) -> None:
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as error:
-            self._lose(error)
+            self.lose(error)
+
+
+def ignore(clear: bool) -> None:
+    """Nobody wants to know."""
 
 
 _NO_LOWAT = (1 << 31) - 1

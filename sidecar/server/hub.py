@@ -6,53 +6,61 @@ flush:  subscriber A reads all three  ─▶  send(f1 f2 f3)    one join for all
         subscriber B reads f2         ─▶  send(f2)          the very same bytes object
 """
 
+import math
 import time
 from collections.abc import Callable
 
+from anyio.lowlevel import checkpoint
+
 from sidecar.api.topics import Topic
-from sidecar.limits import TOPIC_LINGER_S, TOPICS_LINGERING_MAX
-from sidecar.protocol import frames
+from sidecar.limits import FLUSH_SLICE_S, TOPIC_LINGER_S, TOPICS_LINGERING_MAX
+from sidecar.server.flush import Flush, Readers, make_batches
 from sidecar.server.recent import RecentFrames
 from sidecar.server.subscriber import Subscriber
 
 
 class Hub:
-    """Who reads what. Everything here is synchronous: nothing comes between the messages of a
-    block.
+    """Who reads what. Nothing comes between the messages of a block: whoever subscribes,
+    unsubscribes or is restarted while one goes out gets its part of it first.
     """
 
     def __init__(self) -> None:
         self.recent = RecentFrames()
         self.flushed: Callable[[int], None] = lambda _: None  # called with each block's height
         self._lingering: dict[Topic, float] = {}  # read by nobody since then, longest first
-        self._subscribers: dict[Topic, dict[Subscriber, None]] = {}
+        self.slow: set[Subscriber] = set()  # something waits for them, or they have ended
+        self._topics: dict[Topic, tuple[Readers, Readers]] = {}  # as it is, and compressed
         self._staged: list[tuple[Topic, bytes]] = []
+        self._flush = Flush([], 0, ())  # the newest block's
+        self._blocks = 0
 
     def subscribe(self, subscriber: Subscriber, topic: Topic) -> bool:
         """Adds a subscriber; False if it reads the topic already. Opens the topic for the first
         one.
         """
-        subscribers = self._subscribers.get(topic)
-        if subscribers is None:
+        self._flush.settle(subscriber)
+        readers = self._topics.get(topic)
+        if readers is None:
             topic.channel.open(topic)
-            subscribers = self._subscribers[topic] = {}
+            readers = self._topics[topic] = ({}, {})
             if topic.resumable:
                 self.recent.open(topic, topic.channel.state.height)
-        elif subscriber in subscribers:
+        mine = readers[subscriber.deflates]
+        if subscriber in mine:
             return False
         self._lingering.pop(topic, None)
-        subscribers[subscriber] = None
+        mine[subscriber] = subscriber.send
         return True
 
     def unsubscribe(self, subscriber: Subscriber, topic: Topic) -> bool:
         """Removes a subscriber; False if it did not read the topic. After the last one the topic is
         closed, at once or, where a client may come back to it, after a while.
         """
-        subscribers = self._subscribers.get(topic)
-        if subscribers is None or subscriber not in subscribers:
+        self._flush.settle(subscriber)
+        readers = self._topics.get(topic)
+        if readers is None or readers[subscriber.deflates].pop(subscriber, None) is None:
             return False
-        del subscribers[subscriber]
-        if not subscribers:
+        if not any(readers):
             if topic.resumable and len(self._lingering) < TOPICS_LINGERING_MAX:
                 self._lingering[topic] = time.monotonic()
             else:
@@ -69,78 +77,54 @@ class Hub:
             self._close(topic)
 
     def _close(self, topic: Topic) -> None:
-        del self._subscribers[topic]
+        del self._topics[topic]
         self.recent.close(topic)
         topic.channel.close(topic)
 
     def reads(self, topic: Topic) -> bool:
         """Whether the topic is open."""
-        return topic in self._subscribers
+        return topic in self._topics
 
     @property
     def topics(self) -> int:
         """How many topics are open."""
-        return len(self._subscribers)
+        return len(self._topics)
 
     def stage(self, topic: Topic, frame: bytes) -> None:
         """Adds a frame to the block's."""
         self._staged.append((topic, frame))
 
-    def flush(self, height: int) -> None:
-        """Hands the block's frames to their subscribers. O(deliveries)."""
+    async def flush(self, height: int) -> None:
+        """Hands the block's frames to their subscribers, and lets others run in between where they
+        are many. O(deliveries).
+        """
+        self._finish()
         staged, self._staged = self._staged, []
-        if staged:
-            self._flush(staged, height)
-        self.flushed(height)
-
-    def _flush(self, staged: list[tuple[Topic, bytes]], height: int) -> None:
+        messages = []
         for topic, frame in staged:
             if topic.resumable:
                 self.recent.add(topic, frame, height)
-        if len(staged) == 1:
-            self._flush_one(staged, height)
-        else:
-            self._flush_joined(staged, height)
-
-    def _flush_one(self, staged: list[tuple[Topic, bytes]], height: int) -> None:
-        topic, frame = staged[0]
-        deflated: list[tuple[Topic, bytes]] = []  # made for the first who takes it
-        for subscriber in self._subscribers.get(topic, ()):
-            if subscriber.deflates:
-                if not deflated:
-                    deflated = [(topic, frames.deflated(frame))]
-                subscriber.deliver(deflated[0][1], deflated, height)
-            else:
-                subscriber.deliver(frame, staged, height)
+            readers = self._topics.get(topic)
+            if readers is not None:
+                messages.append((topic, frame, *readers))
+        if messages:
+            self._blocks += 1
+            flush = self._flush = Flush(make_batches(messages, self._blocks), height, self.slow)
+            while not flush.run(FLUSH_SLICE_S):
+                await checkpoint()
+        self.flushed(height)
 
     def restart(self, topic: Topic, restart_frames: bytes, height: int) -> None:
         """The topic goes on from `height` with what is in the frames; what was kept of it does not
         lead there.
         """
+        self._finish()
         if topic.resumable:
             self.recent.open(topic, height)
-        for subscriber in self._subscribers.get(topic, ()):
-            subscriber.restart(topic, restart_frames, height)
+        for readers in self._topics.get(topic, ()):
+            for subscriber in readers:
+                subscriber.restart(topic, restart_frames, height)
 
-    def _flush_joined(self, staged: list[tuple[Topic, bytes]], height: int) -> None:
-        wanted: dict[Subscriber, list[int]] = {}
-        for index, (topic, _) in enumerate(staged):
-            for subscriber in self._subscribers.get(topic, ()):
-                if subscriber in wanted:
-                    wanted[subscriber].append(index)
-                else:
-                    wanted[subscriber] = [index]
-        deflated: dict[int, bytes] = {}
-        joins: dict[tuple[int | bool, ...], tuple[bytes, list[tuple[Topic, bytes]]]] = {}
-        for subscriber, indexes in wanted.items():
-            key = (subscriber.deflates, *indexes)
-            join = joins.get(key)
-            if join is None:
-                parts = [staged[index] for index in indexes]
-                if subscriber.deflates:
-                    for index in indexes:
-                        if index not in deflated:
-                            deflated[index] = frames.deflated(staged[index][1])
-                    parts = [(staged[index][0], deflated[index]) for index in indexes]
-                join = joins[key] = (b"".join([frame for _, frame in parts]), parts)
-            subscriber.deliver(*join, height)
+    def _finish(self) -> None:
+        """The block before goes out before what comes now."""
+        self._flush.run(math.inf)

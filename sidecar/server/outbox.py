@@ -1,37 +1,43 @@
-"""What waits for one slow client, bounded in bytes.
+"""What waits for one slow client, bounded in bytes and in age.
 
 A message of a LATEST topic takes the place of the one of its topic that still waits, at the end of
 the queue: what a client reads never goes back in height. Everything else waits in order. A frame
 that is partly sent is finished before anything else.
 
 Snapshots do not count against the bound (nothing could be read without them), up to a bound of
-their own.
+their own, and what waits behind one does not age while it moves. Pings and pongs go ahead of
+everything; only the newest of each waits (RFC 6455 5.5.3).
 """
 
+import math
+import time
 from collections import OrderedDict
+from itertools import islice
 
 from sidecar.api.topics import Delivery, Topic
 from sidecar.limits import WAITING_SNAPSHOT_BYTES_MAX
 
 
 class _Entry:
-    __slots__ = ("counted", "frame", "height", "topic")
+    __slots__ = ("at", "counted", "frame", "height", "topic")
 
     def __init__(self, frame: bytes, topic: Topic | None, height: int, *, counted: bool) -> None:
         self.frame = frame
         self.topic = topic
         self.height = height
         self.counted = counted
+        self.at = time.monotonic()
 
 
 class Outbox:
     """A queue of frames; `bytes` is what counts against the bound. All O(1) but where said."""
 
-    __slots__ = ("_entries", "_sent", "_uncounted", "bytes")
+    __slots__ = ("_entries", "_sent", "_snapshot_at", "_uncounted", "bytes")
 
     def __init__(self) -> None:
-        # By topic where a newer message may replace it, else by itself.
-        self._entries: OrderedDict[Topic | _Entry, _Entry] = OrderedDict()
+        # By topic, or opcode, where a newer message may replace it, else by itself.
+        self._entries: OrderedDict[Topic | int | _Entry, _Entry] = OrderedDict()
+        self._snapshot_at = 0.0  # when bytes of one last went
         self._sent = 0  # of the first entry
         self._uncounted = 0
         self.bytes = 0
@@ -46,12 +52,25 @@ class Outbox:
         if not counted and self._uncounted + len(frame) > WAITING_SNAPSHOT_BYTES_MAX:
             counted = self._uncounted > 0
         entry = _Entry(frame, topic, height, counted=counted)
-        key: Topic | _Entry = entry
+        key: Topic | int | _Entry = entry
         if topic is not None and topic.delivery is Delivery.LATEST:
             key = topic
             self._remove(topic)
         self._entries[key] = entry
         self._count(entry, len(frame))
+
+    def push_control(self, frame: bytes) -> None:
+        """Queues a ping or pong ahead of all that has not been started, in place of one that
+        waits.
+        """
+        opcode = frame[0]
+        self._remove(opcode)
+        entry = self._entries[opcode] = _Entry(frame, None, 0, counted=True)
+        self._count(entry, len(frame))
+        first = next(iter(self._entries))
+        self._entries.move_to_end(opcode, last=False)
+        if self._sent:
+            self._entries.move_to_end(first, last=False)
 
     def push_rest(self, data: bytes, sent: int, *, counted: bool = True) -> None:
         """Queues what a partial `send` left of `data`, into an empty outbox."""
@@ -76,6 +95,8 @@ class Outbox:
         key, entry = next(iter(self._entries.items()))
         self._sent += sent
         self._count(entry, -sent)
+        if not entry.counted:
+            self._snapshot_at = time.monotonic()
         if self._sent == len(entry.frame):
             del self._entries[key]
             self._sent = 0
@@ -98,13 +119,22 @@ class Outbox:
         waiting = (entry.height for entry in self._entries.values() if entry.topic is topic)
         return next(waiting, None)
 
+    def oldest(self) -> tuple[Topic | None, int, float]:
+        """Of what waits longest and has not been started: its topic, height, and since when it
+        waits (monotonic seconds; infinity where nothing does).
+        """
+        entry = next(islice(self._entries.values(), 1 if self._sent else 0, None), None)
+        if entry is None:
+            return None, 0, math.inf
+        return entry.topic, entry.height, max(entry.at, self._snapshot_at)
+
     def _first(self) -> _Entry:
         return next(iter(self._entries.values()))
 
     def _started(self) -> _Entry | None:
         return self._first() if self._sent else None
 
-    def _remove(self, key: Topic | _Entry) -> None:
+    def _remove(self, key: Topic | int | _Entry) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._count(entry, -len(entry.frame))

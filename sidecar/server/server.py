@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import socket
 import time
+from collections.abc import AsyncIterator, Collection
 from functools import partial
 
 import anyio
@@ -13,7 +14,12 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from sidecar.errors import HttpRefused
-from sidecar.limits import DRAIN_TIMEOUT_S, EAGER_ACCEPTS_MAX, LISTEN_BACKLOG
+from sidecar.limits import (
+    DRAIN_TIMEOUT_S,
+    EAGER_ACCEPTS_MAX,
+    LISTEN_BACKLOG,
+    SESSIONS_PER_TURN,
+)
 from sidecar.protocol.closecodes import CloseCode
 from sidecar.protocol.http import HttpConnection
 from sidecar.server.connection import Connection
@@ -74,7 +80,7 @@ class Server:
         for connection in list(self._gate.connections):
             if connection not in self._sessions:
                 connection.finish()  # HTTP: what was answered goes out, nothing more is answered
-        for session in list(self._sessions.values()):
+        async for session in _in_turns(self._sessions.values()):
             session.close(code, reason)
         with anyio.move_on_after(DRAIN_TIMEOUT_S):
             if self._sessions:
@@ -140,10 +146,17 @@ class Server:
     async def _tick(self) -> None:
         while True:
             await anyio.sleep(_TICK_S)
-            now = time.monotonic()
-            for session in list(self._sessions.values()):
-                session.tick(now)
-            self._services.hub.tick(now)
+            async for session in _in_turns(self._sessions.values()):
+                session.tick(time.monotonic())
+            self._services.hub.tick(time.monotonic())
+
+
+async def _in_turns(sessions: Collection[WebSocketSession]) -> AsyncIterator[WebSocketSession]:
+    """All there are now, with turns for others: thousands take a while."""
+    for number, session in enumerate(list(sessions), 1):
+        yield session
+        if number % SESSIONS_PER_TURN == 0:
+            await checkpoint()
 
 
 def _refuse(sock: socket.socket, refusal: HttpRefused) -> None:

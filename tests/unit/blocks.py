@@ -1,5 +1,8 @@
 """Short ways to say blocks in tests."""
 
+from collections.abc import Coroutine
+from typing import Any
+
 from sidecar.node.transitions import (
     ASK,
     BID,
@@ -41,6 +44,16 @@ def opened(oid: int, side: int = BID, px: int = 100, sz: int = 1) -> OrderStatus
 def fill(tid: int, px: int = 100, market: int = 1) -> Fill:
     buyer, seller = Leg(ALICE, 1, None, 0, 0, 0), Leg(BOB, 2, None, 0, 0, 0)
     return Fill(tid, market, px * PX, PX, BID, b"\x0f" * 32, buyer, seller)
+
+
+def at_once(work: Coroutine[Any, Any, None]) -> None:
+    """Runs something that has no reason to wait."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    work.close()
+    raise AssertionError("it waited")
 
 
 def state_of(*transitions: Transition) -> ChainState:

@@ -1,5 +1,8 @@
 """The outbox: what may be replaced is, what may not is kept, all within the bound."""
 
+import math
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +67,75 @@ def test_a_snapshot_does_not_count() -> None:
     assert outbox.bytes == 5
     outbox.advance(9_999)
     assert outbox.bytes == 5
+
+
+PING, PONG = b"\x89\x01p", b"\x8a\x01o"
+
+
+def test_control_frames_go_first_but_finish_what_was_started() -> None:
+    outbox = Outbox()
+    outbox.push(b"started", EVERY[0], 1)
+    outbox.push(b"waits", EVERY[0], 2)
+    outbox.advance(3)
+    outbox.push_control(PING)
+    outbox.push_control(PONG)
+    assert drain(outbox, 2) == b"rted" + PONG + PING + b"waits"
+
+
+def test_only_the_newest_pong_waits() -> None:
+    outbox = Outbox()
+    outbox.push(b"waits", EVERY[0], 1)
+    for number in range(1000):
+        outbox.push_control(b"\x8a\x02%02d" % (number % 100))
+    assert outbox.bytes == 4 + 5
+    assert drain(outbox) == b"\x8a\x0299waits"
+
+
+def test_a_pong_that_was_started_is_finished() -> None:
+    outbox = Outbox()
+    outbox.push_control(PONG)
+    outbox.advance(1)
+    outbox.push_control(b"\x8a\x01n")
+    assert drain(outbox) == PONG[1:] + b"\x8a\x01n"
+
+
+def test_age_is_of_what_has_not_been_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    outbox = Outbox()
+    assert outbox.oldest() == (None, 0, math.inf)
+    outbox.push(b"one", EVERY[0], 7)
+    now[0] = 103.0
+    outbox.push(b"two", EVERY[1], 8)
+    assert outbox.oldest() == (EVERY[0], 7, 100.0)
+    outbox.advance(1)
+    assert outbox.oldest() == (EVERY[1], 8, 103.0)
+
+
+def test_a_message_that_is_replaced_does_not_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    outbox = Outbox()
+    for height in range(10):
+        now[0] += 1
+        outbox.push(b"book", LATEST[0], height)
+    assert outbox.oldest() == (LATEST[0], 9, 10.0)
+
+
+def test_nothing_ages_behind_a_snapshot_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    outbox = Outbox()
+    outbox.push(b"s" * 10, EVERY[0], 1, counted=False)
+    outbox.push(b"diff", EVERY[0], 2)
+    for _ in range(9):
+        now[0] += 10.0
+        outbox.advance(1)
+        assert outbox.oldest() == (EVERY[0], 2, now[0])
+    now[0] += 10.0
+    outbox.advance(1)  # the last of it
+    now[0] += 10.0
+    assert outbox.oldest() == (EVERY[0], 2, 100.0)
 
 
 def test_clearing_keeps_only_what_was_started() -> None:

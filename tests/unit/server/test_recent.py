@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from blocks import state_of
+from blocks import at_once, state_of
 from sidecar.api.channels import Channels
 from sidecar.api.topics import Topic
 from sidecar.server import hub as hubs
@@ -59,9 +59,10 @@ class Reader(Nobody):
     """Keeps what it is sent."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.got: list[Any] = []
 
-    def deliver(self, joined: bytes, parts: Any, height: int) -> None:
+    def deliver(self, joined: bytes, parts: Any, height: int, sent: int = 0) -> None:
         self.got.append((joined, height))
 
     def restart(self, topic: Topic, restart_frames: bytes, height: int) -> None:
@@ -79,7 +80,7 @@ def test_topics_linger_then_close(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not hub.reads(orders)  # no room to linger
     assert not hub.reads(best)  # nothing to come back to
     hub.stage(trades, b"f")
-    hub.flush(7)
+    at_once(hub.flush(7))
     assert hub.recent.above(trades, 0) == [(7, b"f")]
     hub.tick(0.0)
     assert hub.reads(trades)

@@ -1,5 +1,6 @@
 """One server, real sockets: what clients ask, what they get, and how they are let go."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -12,7 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from blocks import TOYOTA, ask, bid, block, fill
+from blocks import TOYOTA, ask, at_once, bid, block, fill
 from sidecar import limits
 from sidecar.api.channels import Channels
 from sidecar.api.messages import encode
@@ -47,7 +48,7 @@ class Sidecar:
         changes = self.state.apply(block(self.state.height + 1, *transitions))
         for topic, message in self.channels.publish(changes):
             self.hub.stage(topic, frames.text(encode(message)))
-        self.hub.flush(changes.height)
+        at_once(self.hub.flush(changes.height))
 
 
 @asynccontextmanager
@@ -216,6 +217,55 @@ async def test_a_slow_reader_of_trades_is_told_where_to_resume() -> None:
                 last = message["height"]
         assert client.close_code == 1013
         assert client.close_reason == f"too slow on trades:TOYOTA: resume from height {last}"
+
+
+def narrow_socket(sidecar: Sidecar) -> socket.socket:
+    """One whose kernel keeps little of what is not read."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 10)
+    sock.connect(("127.0.0.1", sidecar.server.port))
+    return sock
+
+
+async def test_what_waits_too_long_ends_the_connection() -> None:
+    async with (
+        running(outbox_age_max_s=0.2) as sidecar,
+        connect(sidecar.url, sock=narrow_socket(sidecar), max_queue=1) as client,
+    ):
+        await subscribe(client, type="trades", coin="TOYOTA")
+        client.transport.pause_reading()
+        while sidecar.state.height < 300:  # far from the bound in bytes
+            sidecar.push(*(fill(tid) for tid in range(50)))
+        (reader,) = sidecar.hub.slow
+        while not reader._connection.ended:  # type: ignore[attr-defined]
+            await anyio.sleep(0.02)
+        client.transport.resume_reading()
+        last = 0
+        with pytest.raises(ConnectionClosed):
+            while True:
+                last = json.loads(await client.recv())["height"]
+        assert client.close_code == 1013
+        assert client.close_reason == f"too slow on trades:TOYOTA: resume from height {last}"
+
+
+async def test_answers_to_pings_overtake_what_waits() -> None:
+    async with running() as sidecar:
+        client = connect(sidecar.url, sock=narrow_socket(sidecar), max_queue=1)
+        async with client as websocket:
+            await subscribe(websocket, type="trades", coin="TOYOTA")
+            websocket.transport.pause_reading()
+            while sidecar.state.height < 300:
+                sidecar.push(*(fill(tid) for tid in range(50)))
+            ponged = asyncio.ensure_future(await websocket.ping(b"here"))
+            await anyio.sleep(0.05)
+            websocket.transport.resume_reading()
+            height = 300
+            async for message in websocket:
+                height = json.loads(message)["height"]
+                if ponged.done():
+                    websocket.transport.abort()
+                    break
+            assert height < 200
 
 
 async def test_a_slow_reader_of_a_book_gets_the_newest() -> None:
