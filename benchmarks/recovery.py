@@ -28,6 +28,7 @@ import msgspec
 
 from sidecar.checkpoints import CHECKPOINTS, Checkpoints, open_directory
 from sidecar.config import CheckpointSettings, SourceSettings
+from sidecar.garbage import settle
 from sidecar.node.ipc import IpcDirectory
 from sidecar.node.log import decode_block, list_segments
 from sidecar.node.log_writer import LogWriter
@@ -314,7 +315,7 @@ def write_beside(directory: Path) -> dict[str, Any]:
     until = state.height + 1_000
     alone, _ = apply(start, state, lambda: state.height < until)
     start.reader.close()
-    recovery.settle()
+    settle()
     frozen = seconds_of(gc.collect)
     gc.unfreeze()
     gc.collect()

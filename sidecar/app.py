@@ -18,6 +18,7 @@ from sidecar.checkpoints import Checkpoints, lock_directory, open_directory
 from sidecar.config import Settings, SourceSettings
 from sidecar.feed import Feed
 from sidecar.freshness import watch_freshness
+from sidecar.garbage import Pauses, settle
 from sidecar.limits import ORDERS_DRAIN_S, ORDERS_FLUSH_S
 from sidecar.node.hyperliquid import open_info_client
 from sidecar.node.hyperliquid.origin import HyperliquidOrigin
@@ -29,7 +30,7 @@ from sidecar.node.submitter import Submitter
 from sidecar.pipeline import run_pipeline
 from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode
-from sidecar.recovery.recover import recover, settle
+from sidecar.recovery.recover import recover
 from sidecar.recovery.repair import Repairer
 from sidecar.recovery.resume import Resumer
 from sidecar.recovery.scope import Scope
@@ -65,6 +66,7 @@ class App:
         self._checkpoints: Checkpoints | None = None
         self._orders: OrderEntry | None = None
         self._services: Services | None = None  # once there is something to serve
+        self.pauses = Pauses()
         self._held = ExitStack()  # until the last checkpoint is written
 
     async def run(self, signals: AsyncIterator[signal.Signals]) -> None:
@@ -73,6 +75,8 @@ class App:
         Any task that fails ends the process: what it raised comes out of here, so that systemd
         restarts it.
         """
+        self.pauses.watch()
+        self._held.callback(self.pauses.unwatch)
         with self._held:
             hurried = await self._run_all(signals)
             if self._checkpoints is not None and not hurried:

@@ -106,6 +106,9 @@ SESSIONS_PER_TURN = 256  # closed or looked at; closing one takes 20 us
 FLUSH_SLICE_S = 0.004  # of sends in a row before the others get their turn
 FLUSH_LOOK_DELIVERIES = 64  # from one look at the clock to the next: about half a millisecond
 
+# Garbage collection
+GC_PAUSE_S = 0.005  # a full one that takes longer is the last that sees what it has seen
+
 # Sockets
 LISTEN_BACKLOG = 4096
 SOCKET_RECV_BUFFER_BYTES = 64 << 10

@@ -35,14 +35,6 @@ def recover(starts: Iterator[Start]) -> tuple[Start, ChainState]:
     raise failure
 
 
-def settle() -> None:
-    """Takes all that lives now, the whole state, out of what garbage collections go through. To be
-    called before clients come: the last collection that sees the state takes a while. O(state).
-    """
-    gc.collect()
-    gc.freeze()
-
-
 def _restore(start: Start) -> ChainState:
     began = time.monotonic()
     state = ChainState(strict=False)

@@ -10,6 +10,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import anyio
@@ -43,8 +44,8 @@ class Connection:
         self.lost = False  # the peer is gone: nothing can be sent any more
         self.sent_at = 0.0  # when the kernel last took bytes that had waited (monotonic seconds)
         self.scope = anyio.CancelScope()  # entered by the task that owns the connection
-        self._drain_scope = anyio.CancelScope()
-        self._drained = anyio.Event()
+        self._drain_scope: anyio.CancelScope | None = None  # these two from the first draining on
+        self._drained: anyio.Event | None = None
         self.kernel_send = sock.send  # the fan-out's own way, without a call in between
         self._sock = sock
         self.spawn = spawn
@@ -66,10 +67,12 @@ class Connection:
             try:
                 return self._sock.recv(size)
             except BlockingIOError:
-                self._eager_reads = 0
-                await anyio.wait_readable(self._sock)
+                pass
             except OSError as error:
                 self.lose(error)
+                break
+            self._eager_reads = 0
+            await anyio.wait_readable(self._sock)
         return b""
 
     @property
@@ -132,12 +135,13 @@ class Connection:
             self._draining = True
             self._drained = anyio.Event()
             self._drain_scope = anyio.CancelScope()
-            self.spawn(self._drain)
+            self.spawn(partial(self._drain, self._drain_scope, self._drained))
 
     async def drained(self, timeout_s: float) -> bool:
         """Waits until nothing waits for the peer; False if it takes nothing for `timeout_s`."""
         while self.outbox and not self.lost:
             before = self.sent_at
+            assert self._drained is not None
             with anyio.move_on_after(timeout_s):
                 await self._drained.wait()
             if self.outbox and self.sent_at == before:
@@ -176,26 +180,30 @@ class Connection:
         self._set_clear(False)
         self.outbox = Outbox()
         self.scope.cancel()
-        self._drain_scope.cancel()
-        self._drained.set()
+        self._stop_draining()
 
     def close(self) -> None:
         """Gives the socket back. The owner calls it once, last."""
         self.lost = True
         self._set_clear(False)
-        self._drain_scope.cancel()
+        self._stop_draining()
         anyio.notify_closing(self._sock)
         self._sock.close()
 
-    async def _drain(self) -> None:
+    def _stop_draining(self) -> None:
+        if self._draining:
+            assert self._drain_scope is not None
+            self._drain_scope.cancel()
+
+    async def _drain(self, scope: anyio.CancelScope, drained: anyio.Event) -> None:
         try:
-            with self._drain_scope, contextlib.suppress(anyio.ClosedResourceError):
+            with scope, contextlib.suppress(anyio.ClosedResourceError):
                 while self.outbox and not self.lost:
                     await anyio.wait_writable(self._sock)
                     self._send_waiting()
         finally:
             self._draining = False
-            self._drained.set()
+            drained.set()
         if not self.outbox and not self.lost:
             if self._finishing:
                 self._shut_down()

@@ -3,7 +3,7 @@ request's id; none waits for another.
 """
 
 import time
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,6 +16,8 @@ from sidecar.api.requests import NO_ORDERS, Post, decode_json
 from sidecar.errors import HttpRefused, NotInSource, RequestInvalid, StateUnavailable
 from sidecar.server.connection import Connection
 from sidecar.server.forwards import Forwards
+from sidecar.server.message_limit import MessageLimit
+from sidecar.server.outgoing import Outgoing
 from sidecar.server.services import Services
 from sidecar.server.tokens import TRADE
 from sidecar.telemetry.tracecontext import continue_trace
@@ -30,15 +32,16 @@ class Posts:
         self,
         connection: Connection,
         services: Services,
-        reply: Callable[[Reply], None],
-        wasted: Callable[[], object],
+        outgoing: Outgoing,
+        messages: MessageLimit,
     ) -> None:
-        """`wasted` is called for each action that was unreadable, or one too many."""
+        """`messages` counts each action that was unreadable, or one too many."""
         self._connection = connection
         self._services = services
-        self._reply = reply
-        self._wasted = wasted
-        self._forwards = Forwards(connection, services.pass_through, self._answer)
+        self._outgoing = outgoing
+        self._messages = messages
+        answer = partial(_answer, outgoing)
+        self._forwards = Forwards(connection, services.pass_through, answer)
 
     def post(self, request: Post) -> None:
         """Sees to it that a request is answered."""
@@ -58,33 +61,36 @@ class Posts:
         except NotInSource as reason:
             self._forwards.post(request, payload, reason)
         except (RequestInvalid, StateUnavailable) as error:
-            self._answer(request, {"type": "error", "payload": str(error)})
+            _answer(self._outgoing, request, {"type": "error", "payload": str(error)})
         else:
             told = {"type": payload["type"], "data": answer}
-            self._answer(request, {"type": "info", "payload": told})
+            _answer(self._outgoing, request, {"type": "info", "payload": told})
 
     def _act(self, request: Post) -> None:
         orders = self._services.orders
         if orders is None:
-            self._answer(request, {"type": "error", "payload": f"501: {NO_ORDERS}"})
+            _answer(self._outgoing, request, {"type": "error", "payload": f"501: {NO_ORDERS}"})
             return
         try:
             self._connection.grant.require(TRADE)
         except HttpRefused as error:
-            self._answer(request, {"type": "error", "payload": f"{error.status}: {error}"})
+            _answer(
+                self._outgoing, request, {"type": "error", "payload": f"{error.status}: {error}"}
+            )
             return
         trace = continue_trace(request.traceparent)
 
         def told(outcome: Outcome) -> None:
             if outcome.code in _WASTED:
-                self._wasted()
+                self._messages.count()
             data = {"id": request.id, "response": outcome.as_post()}
             height = outcome.height or msgspec.UNSET
-            self._reply(Reply("post", data, height, trace.traceparent))
+            self._outgoing.reply(Reply("post", data, height, trace.traceparent))
 
         body = bytes(request.request.payload)
         address = self._connection.limit_key
         orders.take(Incoming(body, address, self._connection, trace, time.time_ns(), told))
 
-    def _answer(self, request: Post, response: dict[str, Any]) -> None:
-        self._reply(Reply("post", {"id": request.id, "response": response}))
+
+def _answer(outgoing: Outgoing, request: Post, response: dict[str, Any]) -> None:
+    outgoing.reply(Reply("post", {"id": request.id, "response": response}))

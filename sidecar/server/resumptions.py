@@ -2,30 +2,22 @@
 back so far, else out of the log, behind which the recent frames follow.
 """
 
-from collections.abc import Callable
-
 from sidecar.api.channels import gap_message
 from sidecar.api.messages import encode
 from sidecar.api.topics import Topic
 from sidecar.protocol import frames
 from sidecar.recovery.resume import Resumption
+from sidecar.server.outgoing import Outgoing
 from sidecar.server.services import Services
-from sidecar.server.subscriber import Nobody, Subscriber
-
-Send = Callable[[bytes, Topic, int], None]
-SendSnapshot = Callable[[Topic], None]
+from sidecar.server.subscriber import Nobody
 
 
 class Resumptions:
     """Is the `Client` of the resumer for one session."""
 
-    def __init__(
-        self, services: Services, subscriber: Subscriber, send: Send, send_snapshot: SendSnapshot
-    ) -> None:
+    def __init__(self, services: Services, outgoing: Outgoing) -> None:
         self._services = services
-        self._subscriber = subscriber
-        self._send = send
-        self._send_snapshot = send_snapshot
+        self._outgoing = outgoing
         self._held: dict[Topic, _Held] = {}  # open, but not sent to the client yet
 
     def resume(self, topic: Topic, height: int) -> None:
@@ -54,7 +46,7 @@ class Resumptions:
     def replay(self, resumption: Resumption, frame: bytes, height: int) -> None:
         """A message that the client missed."""
         if self._is_held(resumption):
-            self._send(frame, resumption.topic, height)
+            self._outgoing.send_beyond_bound(frame, resumption.topic, height)
 
     def resumed(self, resumption: Resumption) -> None:
         """It has all up to the resumption's height: the rest is at hand, then it reads live."""
@@ -67,7 +59,7 @@ class Resumptions:
             resumer.add(resumption)  # let go meanwhile, for want of room
             return
         for frame_height, frame in recent.above(topic, height):
-            self._send(frame, topic, frame_height)
+            self._outgoing.send_beyond_bound(frame, topic, frame_height)
         self._go_live(topic)
 
     def lost(self, resumption: Resumption, reason: str) -> None:
@@ -76,9 +68,9 @@ class Resumptions:
             return
         topic, newest = resumption.topic, self._services.state.height
         gap = gap_message(topic, min(resumption.height, newest) + 1, newest, reason)
-        self._send(frames.text(encode(gap)), topic, newest)
+        self._outgoing.send_beyond_bound(frames.text(encode(gap)), topic, newest)
         self._go_live(topic)
-        self._send_snapshot(topic)
+        self._outgoing.send_snapshot(topic)
 
     def _is_held(self, resumption: Resumption) -> bool:
         """Not if the client has given it up, and perhaps subscribed anew."""
@@ -86,7 +78,7 @@ class Resumptions:
         return held is not None and held.resumption is resumption
 
     def _go_live(self, topic: Topic) -> None:
-        self._services.hub.subscribe(self._subscriber, topic)
+        self._services.hub.subscribe(self._outgoing, topic)
         self.cancel(topic)
 
 

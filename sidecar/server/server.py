@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from functools import partial
 
@@ -44,6 +45,8 @@ class Server:
         self._services = services
         self._sessions: dict[Connection, WebSocketSession] = {}
         self._gate = Gate(services.settings, services.tokens)
+        self.opened = 0  # WebSocket connections so far
+        self.closed: Counter[int] = Counter()  # each of them once, by close code
         self._drain_reason: tuple[int, str] | None = None
         self._gone = anyio.Event()  # set when the last session ends
 
@@ -131,6 +134,8 @@ class Server:
     async def _serve_websocket(self, connection: Connection, upgraded: Upgraded) -> None:
         session = WebSocketSession(connection, self._services, deflate=upgraded.deflate)
         self._sessions[connection] = session
+        self.opened += 1
+        _log.debug("opened", address=connection.address, deflate=upgraded.deflate)
         if self._drain_reason is not None:
             session.close(*self._drain_reason)
         try:
@@ -140,6 +145,8 @@ class Server:
             raise
         finally:
             del self._sessions[connection]
+            self.closed[session.code] += 1
+            _log.debug("closed", address=connection.address, code=session.code)
             if not self._sessions:
                 self._gone.set()
 

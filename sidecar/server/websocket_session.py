@@ -1,7 +1,7 @@
 """One WebSocket client: its requests and its end.
 
 A bad request is answered and costs nothing; a broken protocol, a limit passed or a slow reader ends
-the connection with a close frame that says why. Whoever ends it, everything goes through `_close`.
+the connection with a close frame that says why.
 """
 
 import time
@@ -17,7 +17,7 @@ from sidecar.api.requests import (
     decode_request,
 )
 from sidecar.errors import RequestInvalid
-from sidecar.limits import CLOSE_TIMEOUT_S, CONTROL_FRAMES_PER_S
+from sidecar.limits import CONTROL_FRAMES_PER_S
 from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode
 from sidecar.protocol.websocket import (
@@ -28,7 +28,10 @@ from sidecar.protocol.websocket import (
     Violation,
     WebSocketConnection,
 )
+from sidecar.server.closing import Closing
 from sidecar.server.connection import Connection
+from sidecar.server.message_limit import MessageLimit
+from sidecar.server.outgoing import Outgoing
 from sidecar.server.posts import Posts
 from sidecar.server.rates import Rate
 from sidecar.server.safety_net import SafetyNet
@@ -49,16 +52,15 @@ class WebSocketSession:
         self._connection = connection
         self._services = services
         self._websocket = WebSocketConnection(deflate=deflate)
-        self._subscriptions = Subscriptions(connection, services, self.close, deflates=deflate)
-        self._reply = self._subscriptions.reply
         self._safety_net = SafetyNet(connection, services.orders)
-        settings = services.settings
-        self._messages = Rate(settings.messages_per_minute, 60.0)
-        self._posts = Posts(connection, services, self._reply, self._count_message)
+        self._closing = Closing(connection, self._websocket, self._safety_net)
+        self._outgoing = Outgoing(connection, services, self._closing, deflates=deflate)
+        self._subscriptions = Subscriptions(services, self._outgoing)
+        self._messages = MessageLimit(services.settings.messages_per_minute, self._closing)
+        self._posts = Posts(connection, services, self._outgoing, self._messages)
         self._controls = Rate(CONTROL_FRAMES_PER_S, 1.0)
         self._heard_at = time.monotonic()
         self._pinged_at = 0.0
-        self._close_by: float | None = None
 
     async def run(self, leftover: bytes) -> None:
         """Until the client has gone. `leftover`: what it sent right behind its upgrade request."""
@@ -79,9 +81,8 @@ class WebSocketSession:
         """Called about once a second: pings a silent client, ends a dead one or one that does
         not close.
         """
-        if self._close_by is not None:
-            if now >= self._close_by:
-                self._connection.abort()
+        if self._closing.begun:
+            self._closing.enforce(now)
             return
         settings = self._services.settings
         heard_at = max(self._heard_at, self._connection.sent_at)  # reading is a sign of life, too
@@ -92,26 +93,28 @@ class WebSocketSession:
         elif now - heard_at >= settings.ping_interval_s:
             self._pinged_at = now
             self._connection.send_control(self._websocket.ping(b""))
-        self._subscriptions.check_age(now)
+        self._outgoing.check_age(now)
 
     def close(self, code: int, reason: str) -> None:
-        """Tells the client why it is let go, and ends the connection when it answers or time is
-        up.
-        """
-        if self._close_by is None:
-            self._close(self._websocket.close(code, reason), reason)
+        """Lets the client go (see `Closing`)."""
+        self._closing.close(code, reason)
+
+    @property
+    def code(self) -> int:
+        """Why it ended: the code of the first close frame, of either side; 1006 without any."""
+        return self._closing.code
 
     def _hear(self, data: bytes) -> None:
         self._heard_at = time.monotonic()
         for event in self._websocket.receive(data):
-            if self._close_by is None:
+            if not self._closing.begun:
                 self._on_event(event)
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Message):
             self._on_message(event.data)
         elif isinstance(event, CloseReceived):
-            self._close(self._websocket.close_reply(event), "closed by the client")
+            self._closing.answer(event)
         elif isinstance(event, Violation):
             self.close(event.code, event.reason)
         elif self._controls.exceeded(self._heard_at):
@@ -124,28 +127,20 @@ class WebSocketSession:
         try:
             request = decode_request(text)
         except RequestInvalid as error:
-            if self._count_message():
-                self._reply(Reply("error", str(error)))
+            if self._messages.count():
+                self._outgoing.reply(Reply("error", str(error)))
             return
-        if not self._is_action(request) and not self._count_message():
+        if not self._is_action(request) and not self._messages.count():
             return
         try:
             self._answer(request)
         except RequestInvalid as error:
-            self._reply(Reply("error", str(error)))
+            self._outgoing.reply(Reply("error", str(error)))
 
     def _is_action(self, request: Request) -> bool:
         """Those have limits of their own, where any are taken."""
         takes_any = self._services.orders is not None
         return takes_any and isinstance(request, Post) and request.request.type == "action"
-
-    def _count_message(self) -> bool:
-        """False once there are too many, and the connection ends."""
-        if self._messages.exceeded(self._heard_at):
-            limit = self._services.settings.messages_per_minute
-            self.close(CloseCode.POLICY_VIOLATION, f"more than {limit} messages a minute")
-            return False
-        return True
 
     def _answer(self, request: Request) -> None:
         match request:
@@ -156,16 +151,9 @@ class WebSocketSession:
             case Post():
                 self._posts.post(request)
             case OnDisconnect():
-                self._reply(self._safety_net.lay(request))
+                self._outgoing.reply(self._safety_net.lay(request))
             case Ping():
                 self._connection.send(_PONG)
-
-    def _close(self, frame: bytes, reason: str) -> None:
-        self._safety_net.fire()
-        _log.debug("closing", address=self._connection.address, reason=reason)
-        self._close_by = time.monotonic() + CLOSE_TIMEOUT_S
-        self._connection.send(frame)
-        self._connection.finish()
 
 
 _PONG = frames.text(b'{"channel":"pong"}')

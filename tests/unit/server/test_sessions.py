@@ -393,6 +393,29 @@ async def test_a_half_closed_client_gets_all_its_answers() -> None:
         assert answer.endswith(b"]")
 
 
+async def test_each_that_opened_closes_once_with_its_code() -> None:
+    async with running(messages_per_minute=1) as sidecar:
+        server, address = sidecar.server, ("127.0.0.1", sidecar.server.port)
+        async with connect(sidecar.url) as client:
+            await client.close(4000, "mine")
+        async with connect(sidecar.url) as client:
+            await client.close()
+        async with connect(sidecar.url) as client:
+            await client.send("{}")
+            await client.send("{}")
+            await closed_with(client)
+        async with connect(sidecar.url) as client:
+            client.transport.abort()
+        for data in (UPGRADE + b"\xff\xff", UPGRADE[:-4], request("GET /info")):
+            with socket.create_connection(address) as sock:
+                sock.sendall(data)
+                await anyio.sleep(0.02)
+        while sidecar.server._gate.connections:
+            await anyio.sleep(0.01)
+        assert server.closed == {4000: 1, 1000: 1, 1008: 1, 1006: 1, 1002: 1}
+        assert server.opened == 5
+
+
 async def test_an_upgrade_during_the_drain_is_not_taken() -> None:
     async with running() as sidecar:
         address = ("127.0.0.1", sidecar.server.port)
@@ -427,7 +450,7 @@ async def test_a_failed_feed_answers_no_more_requests() -> None:
 async def test_a_long_stalled_reader_still_finds_its_close(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sidecar.server.websocket_session.CLOSE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("sidecar.server.closing.CLOSE_TIMEOUT_S", 0.1)
     async with running(outbox_bytes_max=20_000) as sidecar, connect(sidecar.url) as client:
         await subscribe(client, type="trades", coin="TOYOTA")
         client.transport.pause_reading()
