@@ -260,6 +260,13 @@ def test_a_message_may_be_longer_compressed_than_plain() -> None:
     assert received(from_client(0xC1, stored + b"\x00")) == [Message("hello")]
 
 
+def test_the_limit_of_an_inflated_message_is_the_one_that_is_told() -> None:
+    data = from_client(0xC1, deflated(b"a" * 1000)), from_client(0xC1, deflated(b"a" * 1001))
+    connection = WebSocketConnection(deflate=True, message_bytes_max=1000)
+    assert connection.receive(data[0]) == [Message("a" * 1000)]
+    assert connection.receive(data[1]) == [Violation(1009, "a message is longer than 1000 bytes")]
+
+
 @pytest.mark.parametrize(
     ("data", "code", "reason"),
     [
