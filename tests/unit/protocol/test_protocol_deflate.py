@@ -221,6 +221,8 @@ def final(payload: bytes) -> bytes:
         ("000500faff48656c6c6f00", "Hello"),  # section 7.2.3.3: not compressed
         ("f248050000 00ffff cac9c90700", "Hello"),  # section 7.2.3.5: two blocks
         ("00", ""),  # section 7.2.3.6
+        (final(b"Hello").hex(), "Hello"),  # the empty block left out
+        (deflated(b"Hello").hex() + "0000ffff", "Hello"),  # or left on: both read without doubt
         (final(b"one").hex() + final(b"two").hex() + deflated(b"three").hex(), "onetwothree"),
     ],
 )
