@@ -78,7 +78,6 @@ class Violation:
 
 Event: TypeAlias = Message | BinaryMessage | PingReceived | PongReceived | CloseReceived | Violation
 
-
 _NOT_UTF_8 = "a text or a close reason is not UTF-8"
 _TOO_BIG = "a message is longer than {} bytes"
 _DEFLATE_FAULTS = {
