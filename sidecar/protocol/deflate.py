@@ -27,6 +27,8 @@ WINDOW_BITS = (
 )
 _MEMORY_LEVEL = 5
 _TAIL = b"\x00\x00\xff\xff"  # of a sync flush; left off each message (section 7.2.1)
+_EXPANSION_MAX = 2  # times a message's bytes may be sent for it: bad compressors add an eighth
+_STREAMS_MAX = 64  # final blocks of a message; nearly all messages have none
 _ALLOWED = RsvBits(rsv1=True, rsv2=False, rsv3=False)
 
 Parameters = dict[str, str | None]
@@ -93,15 +95,19 @@ _BITS = frozenset(str(bits) for bits in range(8, 16))
 
 
 class BoundedInflate(Extension):
-    """Inflates what a client compressed, at most a message's bytes of it."""
+    """Inflates what a client compressed, at most a message's bytes of it.
+
+    What comes is bounded as well: blocks that hold nothing could be sent for ever. A final block
+    ends zlib's stream but not the message: the next block begins a new one (section 7.2.3.4).
+    """
 
     name = NAME
 
-    def __init__(self) -> None:
+    def __init__(self, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
+        self._bytes_max = message_bytes_max
         self._compressed = False  # the message that is arriving
         self._is_data = False  # the frame that is arriving
-        self._left = 0  # bytes that the message may still become
-        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._start_message()
 
     def offer(self) -> bool:
         """Of clients; this is a server's."""
@@ -125,8 +131,7 @@ class BoundedInflate(Extension):
         if self._is_data and opcode is not Opcode.CONTINUATION:
             self._compressed = rsv.rsv1
             if rsv.rsv1:
-                self._left = MESSAGE_BYTES_MAX
-                self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+                self._start_message()
         return _ALLOWED
 
     def frame_inbound_payload_data(
@@ -148,12 +153,31 @@ class BoundedInflate(Extension):
         self._compressed = False
         return self._inflated(_TAIL)
 
+    def _start_message(self) -> None:
+        self._left = self._bytes_max  # bytes that the message may still become
+        self._compressed_left = _EXPANSION_MAX * self._bytes_max
+        self._streams_left = _STREAMS_MAX
+        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+
     def _inflated(self, data: bytes) -> bytes | CloseReason:
-        try:
-            plain = self._inflate.decompress(data, self._left + 1)
-        except zlib.error:
-            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
-        self._left -= len(plain)
-        if self._left < 0 or self._inflate.unconsumed_tail:
+        self._compressed_left -= len(data)
+        if self._compressed_left < 0:
             return CloseReason.MESSAGE_TOO_BIG
+        plain = b""
+        while data:
+            try:
+                plain += self._inflate.decompress(data, self._left - len(plain) + 1)
+            except zlib.error:
+                return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+            if len(plain) > self._left or self._inflate.unconsumed_tail:
+                return CloseReason.MESSAGE_TOO_BIG
+            data = self._inflate.unused_data
+            if self._inflate.eof and not self._next_stream():
+                return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+        self._left -= len(plain)
         return plain
+
+    def _next_stream(self) -> bool:
+        self._streams_left -= 1
+        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        return self._streams_left > 0

@@ -28,9 +28,9 @@ class Text(NamedTuple):
     end: int
 
 
-def take_text(data: bytes, at: int) -> Text | None:
-    """The text frame at `at`, None where there is none that is whole, simple and not too long.
-    O(payload).
+def take_text(data: bytes, at: int, bytes_max: int = MESSAGE_BYTES_MAX) -> Text | None:
+    """The text frame at `at`, None where there is none that is whole, simple and not longer than
+    `bytes_max`. O(payload).
     """
     size = len(data)
     if size - at < 6 or data[at] != _TEXT:
@@ -47,7 +47,7 @@ def take_text(data: bytes, at: int) -> Text | None:
         return None
     start = head + 4
     end = start + length
-    if end > size or length > MESSAGE_BYTES_MAX:
+    if end > size or length > bytes_max:
         return None
     return Text(unmask(data[head:start], data[start:end]), end)
 

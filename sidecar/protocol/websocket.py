@@ -4,8 +4,9 @@ Whole texts, which is nearly all that clients send, are read at once (`inbound`)
 layer parses the rest. What it leaves to its user is kept here (RFC 6455 sections 5.4 to 7):
 
 * No size is limited there, and data comes in pieces as it arrives. Messages are put together here,
-  within `MESSAGE_BYTES_MAX` bytes and `MESSAGE_FRAGMENTS_MAX` frames. Empty frames count: they
-  cost time without costing bytes (CVE-2026-48779 of `ws`).
+  within `message_bytes_max` bytes and `fragments_max` frames. Empty frames count: they cost time
+  without costing bytes (CVE-2026-48779 of `ws`).
+* Whether binary messages are taken is for the session to say; where they are not, 1003 answers.
 * After a failure its parser is dead but keeps what it is given for ever. So after a Close or a
   violation the parser is dropped, and what else arrives is not looked at.
 * Its sending half raises when it is too late to send. Here such a control frame is b"".
@@ -39,6 +40,13 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class BinaryMessage:
+    """A complete binary message; reported only where these are taken."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class PingReceived:
     """A Ping. Of several unanswered ones only the last needs a Pong (RFC 6455 section 5.5.3)."""
 
@@ -68,25 +76,38 @@ class Violation:
     reason: str
 
 
-Event: TypeAlias = Message | PingReceived | PongReceived | CloseReceived | Violation
-
+Event: TypeAlias = Message | BinaryMessage | PingReceived | PongReceived | CloseReceived | Violation
 
 _NOT_UTF_8 = "a text or a close reason is not UTF-8"
+_TOO_BIG = "a message is longer than {} bytes"
 _DEFLATE_FAULTS = {
     CloseCode.PROTOCOL_ERROR: "RSV1 on a frame that can't be compressed",
     CloseCode.INVALID_PAYLOAD_DATA: "a message can't be inflated",
-    CloseCode.MESSAGE_TOO_BIG: f"a message is longer than {MESSAGE_BYTES_MAX} bytes",
+    CloseCode.MESSAGE_TOO_BIG: _TOO_BIG,
 }
 
 
 class WebSocketConnection:
     """One WebSocket after its opening handshake."""
 
-    def __init__(self, *, deflate: bool = False) -> None:
-        """`deflate`: the client may compress its messages."""
-        self._parser: FrameProtocol | None = _new_parser(deflate=deflate)
+    def __init__(
+        self,
+        *,
+        deflate: bool = False,
+        binary: bool = False,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
+        fragments_max: int = MESSAGE_FRAGMENTS_MAX,
+    ) -> None:
+        """`deflate`: the client may compress its messages; `binary`: they may be binary."""
+        self._binary = binary
+        self._bytes_max = message_bytes_max
+        self._fragments_max = fragments_max
+        self._parser: FrameProtocol | None = FrameProtocol(
+            client=False, extensions=[BoundedInflate(message_bytes_max)] if deflate else []
+        )
         self._boundaries = Boundaries()
         self._pieces: list[str] = []  # of the message that is arriving
+        self._octets = bytearray()  # likewise, if it is binary
         self._bytes = 0
         self._fragments = 0  # finished ones of that message
         self._close_sent = False
@@ -118,7 +139,7 @@ class WebSocketConnection:
         while at < size and self._parser is not None:
             text = None
             if self._boundaries.between and not self._fragments and not self._pieces:
-                text = take_text(data, at)
+                text = take_text(data, at, self._bytes_max)
             if text is not None:
                 at = text.end
                 events.append(_message(text.payload))
@@ -161,46 +182,46 @@ class WebSocketConnection:
                 if event is not None:
                     events.append(event)
         except ParseFailed as error:
-            events.append(Violation(int(error.code), _describe(error)))
+            events.append(Violation(int(error.code), _describe(error, self._bytes_max)))
         except ProtocolViolated as error:
             events.append(Violation(error.code, str(error)))
 
     def _take(self, frame: Frame) -> Event | None:
         payload = frame.payload
-        if frame.opcode is Opcode.TEXT:
-            assert isinstance(payload, str)
-            return self._take_text(payload, frame)
-        if frame.opcode is Opcode.BINARY:
-            raise ProtocolViolated(CloseCode.UNSUPPORTED_DATA, "JSON text wanted, not binary")
-        if frame.opcode is Opcode.CLOSE:
-            assert isinstance(payload, tuple)
+        if isinstance(payload, tuple):  # of a Close
             self._close_received = True
             return CloseReceived(int(payload[0]), payload[1])
-        assert isinstance(payload, bytes)
+        if isinstance(payload, str) or frame.opcode is Opcode.BINARY:
+            return self._take_data(payload, frame)
         return PingReceived(payload) if frame.opcode is Opcode.PING else PongReceived(payload)
 
-    def _take_text(self, text: str, frame: Frame) -> Message | None:
+    def _take_data(self, piece: str | bytes, frame: Frame) -> Message | BinaryMessage | None:
         """Add a piece of a frame to the message; the whole message if that completes it."""
-        self._bytes += len(text) if text.isascii() else len(text.encode())
-        if self._bytes > MESSAGE_BYTES_MAX:
-            raise ProtocolViolated(
-                CloseCode.MESSAGE_TOO_BIG, f"a message is longer than {MESSAGE_BYTES_MAX} bytes"
-            )
-        self._fragments += frame.frame_finished
-        if self._fragments > MESSAGE_FRAGMENTS_MAX:
-            raise ProtocolViolated(
-                CloseCode.POLICY_VIOLATION,
-                f"a message has more than {MESSAGE_FRAGMENTS_MAX} fragments",
-            )
-        self._pieces.append(text)
+        if isinstance(piece, bytes) and not self._binary:
+            raise ProtocolViolated(CloseCode.UNSUPPORTED_DATA, "JSON text wanted, not binary")
+        self._count(_size(piece), frame)
+        if isinstance(piece, str):
+            self._pieces.append(piece)
+        else:
+            self._octets += piece
         if not frame.message_finished:
             return None
-        message = Message("".join(self._pieces))
+        text, octets = "".join(self._pieces), bytes(self._octets)
         self._start_message()
-        return message
+        return Message(text) if isinstance(piece, str) else BinaryMessage(octets)
+
+    def _count(self, size: int, frame: Frame) -> None:
+        self._bytes += size
+        if self._bytes > self._bytes_max:
+            raise ProtocolViolated(CloseCode.MESSAGE_TOO_BIG, _TOO_BIG.format(self._bytes_max))
+        self._fragments += frame.frame_finished
+        if self._fragments > self._fragments_max:
+            reason = f"a message has more than {self._fragments_max} fragments"
+            raise ProtocolViolated(CloseCode.POLICY_VIOLATION, reason)
 
     def _start_message(self) -> None:
         self._pieces = []
+        self._octets = bytearray()
         self._bytes = 0
         self._fragments = 0
 
@@ -216,14 +237,14 @@ def _message(payload: bytes) -> Message | Violation:
         return Violation(int(CloseCode.INVALID_PAYLOAD_DATA), _NOT_UTF_8)
 
 
-def _new_parser(*, deflate: bool) -> FrameProtocol:
-    return FrameProtocol(client=False, extensions=[BoundedInflate()] if deflate else [])
+def _size(piece: str | bytes) -> int:
+    return len(piece) if isinstance(piece, bytes) or piece.isascii() else len(piece.encode())
 
 
-def _describe(error: ParseFailed) -> str:
+def _describe(error: ParseFailed, bytes_max: int) -> str:
     """wsproto's own words, but for UTF-8, where they tell at which read the text was cut."""
     if str(error) == "error in extension":
-        return _DEFLATE_FAULTS[CloseCode(int(error.code))]
+        return _DEFLATE_FAULTS[CloseCode(int(error.code))].format(bytes_max)
     if int(error.code) == CloseCode.INVALID_PAYLOAD_DATA:
         return _NOT_UTF_8
     return str(error)

@@ -207,6 +207,68 @@ def test_as_much_as_a_message_may_be_is_inflated() -> None:
     assert isinstance(event, Violation)
 
 
+def final(payload: bytes) -> bytes:
+    """Blocks whose last one says that it is."""
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return deflate.compress(payload) + deflate.flush(zlib.Z_FINISH)
+
+
+@pytest.mark.parametrize(
+    ("packed", "plain"),
+    [
+        ("f348cdc9c90700", "Hello"),  # RFC 7692 section 7.2.3.1
+        ("f348cdc9c9070000", "Hello"),  # section 7.2.3.4: a final block
+        ("000500faff48656c6c6f00", "Hello"),  # section 7.2.3.3: not compressed
+        ("f248050000 00ffff cac9c90700", "Hello"),  # section 7.2.3.5: two blocks
+        ("00", ""),  # section 7.2.3.6
+        (final(b"Hello").hex(), "Hello"),  # the empty block left out
+        (deflated(b"Hello").hex() + "0000ffff", "Hello"),  # or left on: both read without doubt
+        (final(b"one").hex() + final(b"two").hex() + deflated(b"three").hex(), "onetwothree"),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 3, 100])
+def test_blocks_of_every_kind_are_read(packed: str, plain: str, step: int) -> None:
+    data = from_client(0xC1, bytes.fromhex(packed))
+    assert received(data + from_client(0x81, b"next"), list(range(0, len(data), step))) == [
+        Message(plain),
+        Message("next"),
+    ]
+
+
+ENDLESS = {
+    "a final block, then noise": (final(b"x"), b"\xff" * 4096, 1007),
+    "a final block, then nothing": (final(b"x"), b"\x00\x00\x00\xff\xff" * 800, 1009),
+    "final blocks": (b"", final(b"") * 2000, 1007),
+    "empty blocks": (b"", b"\x00\x00\x00\xff\xff" * 800, 1009),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_inflates_to_nothing_comes_to_an_end(name: str) -> None:
+    """One frame, of a terabyte: nothing of it counts against the limit of a message."""
+    begin, block, code = ENDLESS[name]
+    connection = WebSocketConnection(deflate=True)
+    head = b"\xc1\xff" + (1 << 40).to_bytes(8, "big") + bytes(4)
+    events = connection.receive(head + begin)
+    for _ in range(100):
+        events += connection.receive(block)
+    (event,) = events
+    assert isinstance(event, Violation)
+    assert event.code == code
+
+
+def test_a_message_may_be_longer_compressed_than_plain() -> None:
+    stored = b"".join(b"\x00\x01\x00\xfe\xff" + bytes((byte,)) for byte in b"hello")
+    assert received(from_client(0xC1, stored + b"\x00")) == [Message("hello")]
+
+
+def test_the_limit_of_an_inflated_message_is_the_one_that_is_told() -> None:
+    data = from_client(0xC1, deflated(b"a" * 1000)), from_client(0xC1, deflated(b"a" * 1001))
+    connection = WebSocketConnection(deflate=True, message_bytes_max=1000)
+    assert connection.receive(data[0]) == [Message("a" * 1000)]
+    assert connection.receive(data[1]) == [Violation(1009, "a message is longer than 1000 bytes")]
+
+
 @pytest.mark.parametrize(
     ("data", "code", "reason"),
     [

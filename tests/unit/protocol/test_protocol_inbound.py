@@ -53,7 +53,7 @@ def test_the_two_ways_cannot_be_told_apart(
     """Event by event, reasons and codes too, for each piece that comes."""
     short = events(data, cuts)
     with monkeypatch.context() as patch:
-        patch.setattr(websocket, "take_text", lambda _data, _at: None)
+        patch.setattr(websocket, "take_text", lambda _data, _at, _bytes_max: None)
         assert events(data, cuts) == short
 
 
@@ -69,6 +69,9 @@ def test_sizes_at_the_edges_are_read(size: int) -> None:
 
 def test_longer_than_a_message_may_be_is_not_taken() -> None:
     assert take_text(frame(0x81, b"z" * (MESSAGE_BYTES_MAX + 1), b"abcd"), 0) is None
+    data = frame(0x81, b"z" * 200, b"abcd")
+    assert take_text(data, 0, 199) is None
+    assert take_text(data, 0, 200) is not None
 
 
 @given(mask=MASKS, payload=st.binary(max_size=3000))

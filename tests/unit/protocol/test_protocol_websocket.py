@@ -11,6 +11,7 @@ from websockets.uri import parse_uri
 from sidecar.limits import MESSAGE_BYTES_MAX, MESSAGE_FRAGMENTS_MAX
 from sidecar.protocol import frames
 from sidecar.protocol.websocket import (
+    BinaryMessage,
     CloseReceived,
     Event,
     Message,
@@ -167,6 +168,48 @@ def test_what_is_complete_before_a_violation_is_still_reported() -> None:
 def test_what_is_complete_before_a_binary_message_is_still_reported() -> None:
     events = received(text("one") + frame(Opcode.BINARY, b"x") + text("two"))
     assert events == [Message("one"), Violation(1003, "JSON text wanted, not binary")]
+
+
+def test_where_binary_messages_are_taken_they_are_put_together_likewise() -> None:
+    server = WebSocketConnection(binary=True)
+    data = (
+        frame(Opcode.BINARY, b"\xff\x00", fin=False)
+        + frame(Opcode.PING, b"between")
+        + more(b"\xfe" * 200)
+        + frame(Opcode.BINARY)
+        + text("text")
+        + frame(Opcode.BINARY, b"next")
+    )
+    assert server.receive(data) == [
+        PingReceived(b"between"),
+        BinaryMessage(b"\xff\x00" + b"\xfe" * 200),
+        BinaryMessage(b""),
+        Message("text"),
+        BinaryMessage(b"next"),
+    ]
+
+
+@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
+@pytest.mark.parametrize("bytes_max", [10, 100, 200, 70_000, 200_000])
+def test_the_limit_of_a_message_is_the_one_that_is_told(opcode: int, bytes_max: int) -> None:
+    def last_event(data: bytes) -> Event:
+        return WebSocketConnection(binary=True, message_bytes_max=bytes_max).receive(data)[-1]
+
+    event = last_event(frame(opcode, b"x" * bytes_max))
+    assert isinstance(event, Message | BinaryMessage)
+    assert len(event.data) == bytes_max
+    too_long = Violation(1009, f"a message is longer than {bytes_max} bytes")
+    assert last_event(frame(opcode, b"x" * (bytes_max + 1))) == too_long
+    assert last_event(frame(opcode, b"x" * bytes_max, fin=False) + more(b"x")) == too_long
+
+
+def test_the_limit_of_fragments_is_the_one_that_is_told() -> None:
+    server = WebSocketConnection(fragments_max=200)
+    assert server.receive(text("a", fin=False) + more(b"b", fin=False) * 198 + more(b"c")) == [
+        Message("a" + "b" * 198 + "c")
+    ]
+    (event,) = server.receive(text("a", fin=False) + more(b"b", fin=False) * 199 + more(b"c"))
+    assert event == Violation(1008, "a message has more than 200 fragments")
 
 
 @pytest.mark.parametrize("last", [frame(3), frame(Opcode.BINARY), text(b"\xff"), close()])
