@@ -1,14 +1,16 @@
-"""Deliveries per second to many subscribers: our hub beside `websockets.broadcast`, in the same
-run.
+"""Deliveries per second to many subscribers, in the same run: a bare loop of non-blocking `send`
+(the floor), `websockets.broadcast`, picows, and our hub, sessions and sockets.
 
-    python benchmarks/fanout.py [--subscribers 100 1000] [--rounds 15] [--bytes 1500]
+    python benchmarks/fanout.py [--subscribers 100 1000 5000] [--rounds 15] [--bytes 1500]
 
-Each contender serves real WebSocket clients over loopback; a process of its own holds all of them
-and does nothing but read. A round is a burst of messages, timed from the first send to the last
-byte read by the last client. Rounds of the contenders alternate, so that a machine that drifts
-drifts for all; medians are printed, with the ratio taken round by round. `3 topics` sends three
-topics a block, as to a client that reads trades, bbo and l2Book: `websockets` has one broadcast for
-each, ours leaves in one send.
+Each contender is a server process of its own on uvloop; a second process holds its clients and does
+nothing but read. A round is a burst of blocks, timed from the first send to the last byte read by
+the last client; rounds of the contenders alternate, so that a machine that drifts drifts for all.
+Printed are medians, and the median of the ratios round by round.
+
+With several messages a block, ours leave in one send a client; the floor and the others send each,
+the floor also all of a block joined. picows and websockets hand all to uvloop, which writes at the
+end of its turn.
 """
 
 import argparse
@@ -19,18 +21,22 @@ import select
 import socket
 import statistics
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+from contextlib import ExitStack
 from multiprocessing.connection import Connection as Pipe
+from typing import Protocol
 
 import anyio
-import anyio.lowlevel
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
+from picows import WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.asyncio.server import serve as serve_websockets
 
 from sidecar.api.channels import Channels
 from sidecar.api.topics import Topic
 from sidecar.config import ServerSettings
+from sidecar.garbage import settle
 from sidecar.node.transitions import Block, MarketListed
 from sidecar.protocol import frames
 from sidecar.server.hub import Hub
@@ -38,22 +44,182 @@ from sidecar.server.listener import accept, bind
 from sidecar.server.server import Server
 from sidecar.server.services import Services
 from sidecar.state.chain import ChainState
+from sidecar.telemetry.logs import configure_logs
 
-BURST = 10  # messages a round; fits the socket buffers, so that no client is slow
+BURST_MESSAGES = 30  # of a round; they fit the socket buffers, so that no client is slow
+MESSAGES = (1, 3, 10)  # a block
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-SUBSCRIPTIONS = ("trades", "bbo", "l2Book")
-Send = Callable[[], Awaitable[None]]
+COINS = tuple(f"COIN{number}" for number in range(10))
+_spawn = multiprocessing.get_context("spawn")
+
+
+class Contender(Protocol):
+    """A server of one kind."""
+
+    async def start(self, tasks: TaskGroup, /) -> int:
+        """Listens; the port."""
+
+    async def block(self, payload: bytes, messages: int) -> None:
+        """Sends so many messages to every client."""
+
+
+class Ours:
+    """The real server, hub and sessions; only the blocks are made up."""
+
+    def __init__(self) -> None:
+        state = ChainState()
+        state.apply(Block(1, 0, 0, [MarketListed(n, coin) for n, coin in enumerate(COINS, 1)]))
+        self._hub, self._channels = Hub(), Channels(state)
+        settings = ServerSettings(port=0, connections_per_ip=100_000)
+        self._server = Server(
+            bind("127.0.0.1", 0), Services(settings, state, self._channels, self._hub)
+        )
+        self._height = 1
+
+    async def start(self, tasks: TaskGroup) -> int:
+        self._server.listen()
+        tasks.start_soon(self._server.serve)
+        return self._server.port
+
+    async def block(self, payload: bytes, messages: int) -> None:
+        self._height += 1
+        for coin in COINS[:messages]:
+            topic: Topic = self._channels.resolve({"type": "bbo", "coin": coin})
+            self._hub.stage(topic, frames.text(payload))
+        await self._hub.flush(self._height)
+
+
+class Floor:
+    """Sockets with our options, and nothing else: no protocol, no topics, no bookkeeping."""
+
+    joins = False
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+
+    async def start(self, tasks: TaskGroup) -> int:
+        listener = bind("127.0.0.1", 0)
+        listener.listen(4096)
+        tasks.start_soon(self._accept, listener)
+        return int(listener.getsockname()[1])
+
+    async def _accept(self, listener: socket.socket) -> None:
+        while True:
+            sock, _ = await accept(listener)
+            await anyio.wait_readable(sock)
+            sock.recv(1 << 16)  # answered as far as the client looks
+            sock.send(b"\r\n\r\n")
+            self._sockets.append(sock)
+
+    async def block(self, payload: bytes, messages: int) -> None:
+        frame = frames.text(payload)
+        if self.joins:
+            frame, messages = frame * messages, 1
+        for _ in range(messages):
+            for sock in self._sockets:
+                sock.send(frame)
+
+
+class JoinedFloor(Floor):
+    """Likewise, a block's messages in one send."""
+
+    joins = True
+
+
+class Websockets:
+    """`websockets.broadcast`, compression off."""
+
+    def __init__(self) -> None:
+        self._connections: set[ServerConnection] = set()
+
+    async def start(self, _: TaskGroup) -> int:
+        server = await serve_websockets(
+            self._hold, "127.0.0.1", 0, compression=None, ping_interval=None, backlog=4096
+        )
+        return int(next(iter(server.sockets)).getsockname()[1])
+
+    async def _hold(self, connection: ServerConnection) -> None:
+        self._connections.add(connection)
+        await connection.wait_closed()
+
+    async def block(self, payload: bytes, messages: int) -> None:
+        text = payload.decode()
+        for _ in range(messages):
+            broadcast(self._connections, text)
+        await checkpoint()
+
+
+class Picows:
+    """A loop of its `send`, all of it in Cython."""
+
+    def __init__(self) -> None:
+        self._transports: list[WSTransport] = []
+
+    async def start(self, _: TaskGroup) -> int:
+        transports = self._transports
+
+        class Listener(WSListener):
+            def on_ws_connected(self, transport: WSTransport) -> None:
+                transports.append(transport)
+
+        def listen(_: WSUpgradeRequest) -> WSListener:
+            return Listener()
+
+        server = await ws_create_server(listen, "127.0.0.1", 0, backlog=4096)
+        return int(next(iter(server.sockets)).getsockname()[1])
+
+    async def block(self, payload: bytes, messages: int) -> None:
+        for _ in range(messages):
+            for transport in self._transports:
+                transport.send(WSMsgType.TEXT, payload)
+        await checkpoint()
+
+
+CONTENDERS: dict[str, Callable[[], Contender]] = {
+    "sidecar": Ours,
+    "floor": Floor,
+    "joined floor": JoinedFloor,
+    "websockets": Websockets,
+    "picows": Picows,
+}
+
+
+def serve(name: str, size: int, pipe: Pipe) -> None:
+    """A contender's process: told how many messages a block, it sends a burst and says when it
+    began.
+    """
+    _raise_descriptors()
+
+    async def run() -> None:
+        contender = CONTENDERS[name]()
+        async with anyio.create_task_group() as tasks:
+            pipe.send(await contender.start(tasks))
+            while (messages := await _received(pipe)) is not None:
+                pipe.send(time.perf_counter())
+                for _ in range(BURST_MESSAGES // messages):
+                    await contender.block(b"x" * size, messages)
+            tasks.cancel_scope.cancel()
+
+    configure_logs("error", "text")
+    settle()
+    anyio.run(run, backend_options={"use_uvloop": True})
+
+
+async def _received(pipe: Pipe) -> int | None:
+    await anyio.wait_readable(pipe.fileno())
+    got: int | None = pipe.recv()
+    return got
 
 
 def read_as_clients(port: int, count: int, subscribe: bytes, replies: int, pipe: Pipe) -> None:
-    """The clients' process: connects all, then counts bytes and reports when as many came as it
-    was told.
+    """The clients' process: connects all, then counts bytes and says when as many came as it was
+    told.
     """
-    poll = select.epoll()
-    clients: dict[int, socket.socket] = {}
+    _raise_descriptors()
+    poll, clients = select.epoll(), dict[int, socket.socket]()
     for _ in range(count):
         sock = socket.create_connection(("127.0.0.1", port))
         sock.sendall(UPGRADE + subscribe)
@@ -63,228 +229,94 @@ def read_as_clients(port: int, count: int, subscribe: bytes, replies: int, pipe:
         sock.setblocking(False)
         clients[sock.fileno()] = sock
         poll.register(sock, select.EPOLLIN)
-    pipe.send("connected")
+    pipe.send(None)
     while (expected := pipe.recv()) is not None:
-        received = 0
-        while received < expected:
+        while expected > 0:
             for fd, _ in poll.poll():
                 try:
-                    received += len(clients[fd].recv(1 << 18))
+                    expected -= len(clients[fd].recv(1 << 18))
                 except BlockingIOError:
                     continue
-        pipe.send(received)
+        pipe.send(time.perf_counter())
 
 
 def masked_text(payload: bytes) -> bytes:
     """A client's text frame (mask of zeros)."""
-    head = bytes((0x81, 0x80 | len(payload))) if len(payload) < 126 else None
-    head = head or bytes((0x81, 0x80 | 126)) + len(payload).to_bytes(2, "big")
+    head = bytes((0x81, 0x80 | len(payload)))
+    assert len(payload) < 126
     return head + bytes(4) + payload
 
 
-class Ours:
-    """The real server, hub and sessions; only the blocks are made up."""
-
-    name = "sidecar"
-
-    def __init__(self, payload: bytes, topics: int) -> None:
-        self._payload = payload
-        self._count = topics
-        state = ChainState()
-        state.apply(Block(1, 0, 0, [MarketListed(1, "BTC")]))
-        self._channels = Channels(state)
-        self._hub = Hub()
-        settings = ServerSettings(port=0, connections_per_ip=100_000)
-        self._listener = bind("127.0.0.1", 0)
-        self._server = Server(self._listener, Services(settings, state, self._channels, self._hub))
-        requests = (
-            b'{"method":"subscribe","subscription":{"type":"%s","coin":"BTC"}}' % kind.encode()
-            for kind in SUBSCRIPTIONS[:topics]
-        )
-        self.subscribe = b"".join(map(masked_text, requests))
-        self.replies = topics + max(
-            0, topics - 1
-        )  # every subscription is answered; trades has no snapshot
-        self.wire_bytes = topics * len(frames.text(payload))
-
-    async def start(self, stack: AsyncExitStack) -> int:
-        tasks = await stack.enter_async_context(anyio.create_task_group())
-        stack.callback(tasks.cancel_scope.cancel)
-        self._server.listen()
-        tasks.start_soon(self._server.serve)
-        return self._server.port
-
-    def _topics(self) -> list[Topic]:
-        kinds = SUBSCRIPTIONS[: self._count]
-        return [self._channels.resolve({"type": kind, "coin": "BTC"}) for kind in kinds]
-
-    async def send(self) -> None:
-        topics = self._topics()
-        for height in range(BURST):
-            for topic in topics:
-                self._hub.stage(topic, frames.text(self._payload))
-            await self._hub.flush(height)
-        await anyio.lowlevel.checkpoint()
-
-
-class Floor:
-    """A bare loop of `send` over sockets with our options: no protocol, no topics, no
-    bookkeeping.
-    """
-
-    name = "floor"
-    replies = 0
-
-    def __init__(self, payload: bytes, topics: int) -> None:
-        self._block = frames.text(payload) * topics
-        self._sockets: list[socket.socket] = []
-        self.subscribe = b""
-        self.wire_bytes = len(self._block)
-
-    async def start(self, stack: AsyncExitStack) -> int:
-        listener = stack.enter_context(bind("127.0.0.1", 0))
-        listener.listen(4096)
-        tasks = await stack.enter_async_context(anyio.create_task_group())
-        stack.callback(tasks.cancel_scope.cancel)
-        tasks.start_soon(self._accept, listener)
-        return int(listener.getsockname()[1])
-
-    async def _accept(self, listener: socket.socket) -> None:
-        while True:
-            sock, _ = await accept(listener)
-            await anyio.wait_readable(sock)
-            sock.recv(1024)  # the upgrade request, answered as far as the client looks
-            sock.send(b"\r\n\r\n")
-            self._sockets.append(sock)
-
-    async def send(self) -> None:
-        for _ in range(BURST):
-            for sock in self._sockets:
-                sock.send(self._block)
-
-
-class Websockets:
-    """`websockets.broadcast` over its asyncio server on the same loop, compression off."""
-
-    name = "websockets"
-
-    def __init__(self, payload: bytes, topics: int) -> None:
-        self._text = payload.decode()
-        self._topics = topics
-        self._connections: set[ServerConnection] = set()
-        self.subscribe = b""
-        self.replies = 0
-        self.wire_bytes = topics * len(frames.text(payload))
-
-    async def start(self, stack: AsyncExitStack) -> int:
-        server = await serve_websockets(
-            self._hold, "127.0.0.1", 0, compression=None, ping_interval=None, backlog=4096
-        )
-        stack.push_async_callback(self._stop, server)
-        return int(server.sockets[0].getsockname()[1])
-
-    async def _stop(self, server: object) -> None:
-        for connection in self._connections:
-            connection.transport.abort()
-        server.close()  # type: ignore[attr-defined]
-
-    async def _hold(self, connection: ServerConnection) -> None:
-        self._connections.add(connection)
-        await connection.wait_closed()
-
-    async def send(self) -> None:
-        for _ in range(BURST):
-            for _ in range(self._topics):
-                broadcast(self._connections, self._text)
-            # uvloop writes at the end of the loop's turn: a block's messages together
-            await anyio.lowlevel.checkpoint()
-
-
-async def measure(subscribers: int, rounds: int, size: int, topics: int) -> None:
-    """Rounds of both, alternating, over the same number of clients."""
-    payload = b"x" * size
-    contenders: list[Ours | Floor | Websockets] = [
-        kind(payload, topics) for kind in (Ours, Floor, Websockets)
-    ]
-    spawn = multiprocessing.get_context("spawn")
-    times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    async with AsyncExitStack() as stack:
-        pipes = []
-        for contender in contenders:
-            port = await contender.start(stack)
-            here, there = spawn.Pipe()
-            arguments = (port, subscribers, contender.subscribe, contender.replies, there)
-            process = spawn.Process(target=read_as_clients, args=arguments, daemon=True)
-            process.start()
-            stack.callback(process.join)
-            await wait_for(here)
-            pipes.append(here)
-        for turn in range(rounds + 2):
-            for contender, pipe in zip(contenders, pipes, strict=True):
-                seconds = await one_round(contender.send, pipe, contender.wire_bytes, subscribers)
-                if turn >= 2:
-                    times[contender.name].append(seconds)
-        for pipe in pipes:
+def measure(subscribers: int, rounds: int, size: int) -> None:
+    """All contenders, alternating, over the same number of clients."""
+    requests = (
+        b'{"method":"subscribe","subscription":{"type":"bbo","coin":"%s"}}' % coin.encode()
+        for coin in COINS
+    )
+    ours = b"".join(map(masked_text, requests)), 2 * len(COINS)  # each: an answer and a snapshot
+    with ExitStack() as stack:
+        pipes = {}
+        for name in CONTENDERS:
+            server = _start(stack, serve, name, size)
+            subscribe = ours if name == "sidecar" else (b"", 0)
+            clients = _start(stack, read_as_clients, server.recv(), subscribers, *subscribe)
+            pipes[name] = server, clients
+            clients.recv()
+        for messages in MESSAGES:
+            times: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+            for turn in range(rounds + 2):
+                for name, (server, clients) in pipes.items():
+                    frame_bytes = len(frames.text(b"x" * size))
+                    clients.send(BURST_MESSAGES // messages * messages * frame_bytes * subscribers)
+                    time.sleep(0.02)  # they are in their poll
+                    server.send(messages)
+                    seconds = -server.recv() + clients.recv()
+                    if turn >= 2:
+                        times[name].append(seconds)
+            show(subscribers, messages, times)
+        for pipe in (pipe for pair in pipes.values() for pipe in pair):
             pipe.send(None)
-    show(subscribers, topics, times)
 
 
-async def one_round(send: Send, pipe: Pipe, wire_bytes: int, subscribers: int) -> float:
-    """Seconds from the first send to the last byte read."""
-    pipe.send(BURST * wire_bytes * subscribers)
-    await anyio.sleep(0.02)  # the clients' process is in its poll
-    began = time.perf_counter()
-    await send()
-    await wait_for(pipe)
-    return time.perf_counter() - began
+def _start(stack: ExitStack, target: Callable[..., None], *arguments: object) -> Pipe:
+    here, there = _spawn.Pipe()
+    process = _spawn.Process(target=target, args=(*arguments, there), daemon=True)
+    process.start()
+    stack.callback(process.join)
+    return here
 
 
-async def wait_for(pipe: Pipe) -> None:
-    """Lets the loop run until the clients' process reports."""
-    while not pipe.poll():
-        await anyio.wait_readable(pipe.fileno())
-    pipe.recv()
-
-
-def show(subscribers: int, topics: int, times: dict[str, list[float]]) -> None:
-    """Medians, and the median of the ratios round by round."""
-    deliveries = BURST * topics * subscribers
-    rates = {name: deliveries / statistics.median(seconds) for name, seconds in times.items()}
-    to_floor, to_websockets = (
-        statistics.median(
-            theirs / ours for ours, theirs in zip(times["sidecar"], times[name], strict=True)
-        )
-        for name in ("floor", "websockets")
+def show(subscribers: int, messages: int, times: dict[str, list[float]]) -> None:
+    """One line."""
+    ours = times["sidecar"]
+    each_us = statistics.median(ours) / (BURST_MESSAGES // messages * messages * subscribers) * 1e6
+    ratios = (
+        f"{statistics.median(t / o for t, o in zip(times[name], ours, strict=True)):5.2f} {name}"
+        for name in CONTENDERS
+        if name != "sidecar" and (messages > 1 or name != "joined floor")
     )
     print(
-        f"{subscribers:6} subscribers, {topics} topic{'s' * (topics > 1)} a block: "
-        f"sidecar {rates['sidecar']:>9,.0f} deliveries/s; "
-        f"{to_websockets:.2f} times websockets.broadcast ({rates['websockets']:,.0f}/s), "
-        f"{to_floor:.2f} times a bare loop of send ({rates['floor']:,.0f}/s)",
+        f"{subscribers:6} subscribers, {messages:2} messages a block: {each_us:5.2f} us each; "
+        f"times as fast as: {', '.join(ratios)}",
         flush=True,
     )
 
 
+def _raise_descriptors() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main() -> None:
-    """Every number of subscribers, with one topic and with three."""
+    """Every number of subscribers."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--subscribers", type=int, nargs="+", default=[100, 1000])
+    parser.add_argument("--subscribers", type=int, nargs="+", default=[100, 1000, 5000])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--bytes", type=int, default=1500, help="payload of a message")
     options = parser.parse_args()
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    print(f"{options.bytes} byte messages, bursts of {BURST}, {os.cpu_count()} cores")
+    print(f"{options.bytes} byte messages, {BURST_MESSAGES} a round, {os.cpu_count()} cores")
     for subscribers in options.subscribers:
-        for topics in (1, 3):
-            anyio.run(
-                measure,
-                subscribers,
-                options.rounds,
-                options.bytes,
-                topics,
-                backend_options={"use_uvloop": True},
-            )
+        measure(subscribers, options.rounds, options.bytes)
 
 
 if __name__ == "__main__":

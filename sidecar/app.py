@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 from sidecar.api.channels import Channels
 from sidecar.api.messages import encode
 from sidecar.api.topics import Topic
-from sidecar.checkpoints import Checkpoints, lock_directory, open_directory
+from sidecar.checkpoints import Checkpoints, find_directory, lock_directory, open_directory
 from sidecar.config import Settings, SourceSettings
 from sidecar.feed import Feed
 from sidecar.freshness import watch_freshness
@@ -46,6 +46,7 @@ from sidecar.server.tokens import read_tokens
 from sidecar.state.chain import ChainState
 from sidecar.state.health import LIVE, NS_PER_S, Bounds, Health
 from sidecar.telemetry.logs import get_log
+from sidecar.workers.role import Role
 
 _log = get_log("app")
 
@@ -55,11 +56,14 @@ Ready = Callable[[str, int], None]
 class App:
     """One sidecar process."""
 
-    def __init__(self, settings: Settings, on_ready: Ready | None = None) -> None:
+    def __init__(
+        self, settings: Settings, on_ready: Ready | None = None, role: Role | None = None
+    ) -> None:
         """`on_ready` gets host and port once the state is at the node's head and clients can
         connect.
         """
         self._settings = settings
+        self._role = role or Role()
         self._on_ready = on_ready
         self._server: Server | None = None
         self.state: ChainState | None = None  # once it is restored
@@ -124,16 +128,17 @@ class App:
         server_settings = fit_descriptors(self._settings.server)
         source, tokens_file = self._settings.source, server_settings.tokens_file
         tokens = None if tokens_file is None else read_tokens(Path(tokens_file))
-        with bind(server_settings.host, server_settings.port) as listener:
-            self._tell_operators(tasks)
-            own = open_directory(self._settings.checkpoint)
-            if own is not None:
-                self._held.enter_context(lock_directory(own.path))
+        shared = not self._role.is_alone
+        with bind(server_settings.host, server_settings.port, shared=shared) as listener:
+            if self._role.is_alone:
+                self._tell_operators(tasks)
+            own = self._open_checkpoints()
             origin = await open_source(source, own)
             start, state = recover(origin.starts())
             self.state = state
             health = state.health = Health(state, _bounds(source))
-            self._keep_checkpoints(tasks, own, start, state)
+            if self._role.is_first:
+                self._keep_checkpoints(tasks, own, start, state)
             hub, channels = Hub(), Channels(state)
             restarts = _Restarts(channels, hub, state)
             feed = Feed(
@@ -186,11 +191,11 @@ class App:
     def _tell_operators(self, tasks: TaskGroup) -> None:
         settings = self._settings.operator
         listener = self._held.enter_context(bind(settings.host, settings.port, "operator"))
-        operator = OperatorServer(listener, health_pages(self._report))
+        operator = OperatorServer(listener, health_pages(self.report))
         _log.info("operators are answered", host=settings.host, port=operator.port)
         tasks.start_soon(operator.serve)
 
-    def _report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """What `/readyz` says."""
         services = self._services
         if services is None:
@@ -210,6 +215,15 @@ class App:
             reason = "" if node.connected else node.why
             told["submission"] = {"connected": node.connected, "reason": reason}
         return told
+
+    def _open_checkpoints(self) -> RowDirectory[Any] | None:
+        """Where they are; only the first worker writes there."""
+        if not self._role.is_first:
+            return find_directory(self._settings.checkpoint)
+        own = open_directory(self._settings.checkpoint)
+        if own is not None:
+            self._held.enter_context(lock_directory(own.path))
+        return own
 
     def _keep_checkpoints(
         self, tasks: TaskGroup, own: RowDirectory[Any] | None, start: Start, state: ChainState

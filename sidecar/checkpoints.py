@@ -57,6 +57,13 @@ def open_directory(settings: CheckpointSettings) -> RowDirectory[Any] | None:
     return RowDirectory(path, CHECKPOINTS)
 
 
+def find_directory(settings: CheckpointSettings) -> RowDirectory[Any] | None:
+    """The directory, to read what another process writes there; None where there is none."""
+    if not settings.directory or not Path(settings.directory).is_dir():
+        return None
+    return RowDirectory(Path(settings.directory), CHECKPOINTS)
+
+
 @contextmanager
 def lock_directory(path: Path) -> Iterator[None]:
     """Holds the directory for this sidecar alone, until the process ends at the latest. Raises

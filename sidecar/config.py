@@ -95,6 +95,14 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[
         int, Meta(ge=0, le=65535, description="port for WebSocket and HTTP; 0 picks one")
     ] = 8010
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=limits.WORKERS_MAX,
+            description="processes that serve, each with the whole state; limits hold for each",
+        ),
+    ] = 1
     connections_max: Annotated[Positive, Meta(description="connections in all")] = (
         limits.CONNECTIONS_MAX
     )

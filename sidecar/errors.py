@@ -40,6 +40,10 @@ class ConfigInvalid(SidecarError):
     """A setting is missing or wrong. The message names the key and what is allowed."""
 
 
+class WorkersEnded(SidecarError):
+    """No worker is left to serve."""
+
+
 class NumberInvalid(SidecarError):
     """A text that is not a fixed-point number."""
 

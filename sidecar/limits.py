@@ -106,6 +106,14 @@ SESSIONS_PER_TURN = 256  # closed or looked at; closing one takes 20 us
 FLUSH_SLICE_S = 0.004  # of sends in a row before the others get their turn
 FLUSH_LOOK_DELIVERIES = 64  # from one look at the clock to the next: about half a millisecond
 
+# Several workers
+WORKERS_MAX = 64
+WORKER_REPORT_S = 0.25
+WORKER_REPORT_BYTES_MAX = 64 << 10
+WORKER_SILENT_S = 5.0  # without a report: it hangs
+WORKER_BACKOFF_S = 0.25  # before one that ended is started again; doubled each time
+WORKER_BACKOFF_MAX_S = 30.0  # one that has run for longer begins anew
+
 # Garbage collection
 GC_PAUSE_S = 0.005  # a full one that takes longer is the last that sees what it has seen
 

@@ -4,9 +4,10 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any
 
 from sidecar import __version__
-from sidecar.cli import demo, devnet, log, replay, serve, token, watch
+from sidecar.cli import demo, devnet, log, replay, serve, token, watch, worker
 from sidecar.errors import SidecarError
 
 _COMMANDS: dict[str, ModuleType] = {
@@ -17,7 +18,9 @@ _COMMANDS: dict[str, ModuleType] = {
     "log": log,
     "demo": demo,
     "token": token,
+    "worker": worker,
 }
+_INTERNAL = {"worker"}  # not for people
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,9 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, module in _COMMANDS.items():
         summary, _, details = (module.__doc__ or "").partition("\n")
+        listed: dict[str, Any] = {} if name in _INTERNAL else {"help": summary.rstrip(".")}
         command = commands.add_parser(
             name,
-            help=summary.rstrip("."),
+            **listed,
             description=summary,
             epilog=details.strip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -15,6 +15,9 @@ from sidecar.app import App
 from sidecar.cli.signals import end_signals
 from sidecar.config import Settings, keys, load_settings
 from sidecar.telemetry.logs import configure_logs
+from sidecar.workers.supervisor import Supervisor
+
+_SHORT = {"server.workers": ("--workers",)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML")
     parser.add_argument("--check", action="store_true", help="check the settings and exit")
     for key in keys():
+        flags = [key.flag, *_SHORT.get(key.dotted, ())]
         default = "none" if key.default is None else str(key.default).lower()
         choices = f" ({', '.join(key.choices)})" if key.choices else ""
         parser.add_argument(
-            key.flag,
+            *flags,
             dest=key.dotted,
             metavar=key.name.upper(),
             help=f"{key.description}{choices}; default {default}".replace("%", "%%"),
@@ -45,8 +49,9 @@ def run(options: argparse.Namespace) -> None:
 
 
 async def _serve(settings: Settings) -> None:
+    kind = App if settings.server.workers == 1 else Supervisor
     with end_signals() as signals:
-        await App(settings, _announce).run(signals)
+        await kind(settings, _announce).run(signals)
 
 
 def _announce(host: str, port: int) -> None:

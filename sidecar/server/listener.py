@@ -19,18 +19,27 @@ from sidecar.telemetry.logs import get_log
 _log = get_log("server")
 
 _UNIX_PREFIX = "unix:"
+_FD_PREFIX = "fd:"  # a socket that this process was given
 _UNIX_MODE = 0o660  # for a proxy of the same group
 _OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 
 
-def bind(host: str, port: int, section: str = "server") -> socket.socket:
-    """A bound, non-blocking socket; connections inherit its options (Linux). Raises
-    `ConfigInvalid`, which names the setting of that section.
+def is_unix(host: str) -> bool:
+    """Whether a `host` names a unix socket."""
+    return host.startswith(_UNIX_PREFIX)
+
+
+def bind(host: str, port: int, section: str = "server", *, shared: bool = False) -> socket.socket:
+    """A bound, non-blocking socket; connections inherit its options (Linux). `shared`: other
+    processes of this user may bind it, too. Raises `ConfigInvalid`, which names the setting of that
+    section.
 
     It does not listen yet: until the state is live, clients are refused at once instead of kept
     waiting.
     """
-    if host.startswith(_UNIX_PREFIX):
+    if host.startswith(_FD_PREFIX):
+        return _adopt(host.removeprefix(_FD_PREFIX), section)
+    if is_unix(host):
         return _bind_unix(Path(host.removeprefix(_UNIX_PREFIX)), section)
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -41,6 +50,7 @@ def bind(host: str, port: int, section: str = "server") -> socket.socket:
         raise ConfigInvalid(f"{section}.host: can't listen on {host!r}: {error}") from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
         for level, option, value in _OPTIONS:
             sock.setsockopt(level, option, value)
         sock.bind(address)
@@ -49,6 +59,16 @@ def bind(host: str, port: int, section: str = "server") -> socket.socket:
         raise ConfigInvalid(
             f"{section}.port: can't listen on {host} port {port}: {error}"
         ) from error
+    sock.setblocking(False)
+    return sock
+
+
+def _adopt(number: str, section: str) -> socket.socket:
+    """A socket that somebody else has bound."""
+    try:
+        sock = socket.socket(fileno=int(number))
+    except (OSError, ValueError) as error:
+        raise ConfigInvalid(f"{section}.host: no socket {number!r}: {error}") from error
     sock.setblocking(False)
     return sock
 

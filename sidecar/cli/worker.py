@@ -1,0 +1,64 @@
+"""Run one worker of a sidecar that has several. `sidecar serve --workers` starts it.
+
+Reads its settings and role as one line of JSON from stdin, ends when that is closed, and says how
+it is on stdout.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from contextlib import suppress
+
+import anyio
+import msgspec
+import structlog
+
+from sidecar.app import App
+from sidecar.cli.signals import end_signals
+from sidecar.config import Settings
+from sidecar.limits import WORKER_REPORT_S
+from sidecar.telemetry.logs import configure_logs
+from sidecar.workers.role import Report, Role
+
+
+def add_arguments(_: argparse.ArgumentParser) -> None:
+    """None."""
+
+
+def run(_: argparse.Namespace) -> None:
+    """Serves until its supervisor says so, or is gone."""
+    settings, role = msgspec.json.decode(sys.stdin.buffer.readline(), type=tuple[Settings, Role])
+    configure_logs(settings.log.level, settings.log.style)
+    structlog.contextvars.bind_contextvars(worker=role.number)
+    os.set_blocking(sys.stdout.fileno(), False)  # a supervisor that hangs must not hang its workers
+    anyio.run(_serve, settings, role, backend_options={"use_uvloop": True})
+
+
+async def _serve(settings: Settings, role: Role) -> None:
+    where: list[tuple[str, int]] = []
+    app = App(settings, lambda host, port: where.append((host, port)), role)
+    with end_signals() as signals:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_end_with_supervisor)
+            tasks.start_soon(_report, app, where)
+            await app.run(signals)
+            tasks.cancel_scope.cancel()
+
+
+async def _end_with_supervisor() -> None:
+    fd = sys.stdin.fileno()
+    os.set_blocking(fd, False)
+    while True:
+        await anyio.wait_readable(fd)
+        if not os.read(fd, 1024):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+
+
+async def _report(app: App, where: list[tuple[str, int]]) -> None:
+    while True:
+        report = Report(app.report(), where[0] if where else None)
+        with suppress(BlockingIOError, BrokenPipeError):
+            os.write(sys.stdout.fileno(), msgspec.json.encode(report) + b"\n")
+        await anyio.sleep(WORKER_REPORT_S)

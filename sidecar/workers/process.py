@@ -1,0 +1,96 @@
+"""One worker's process, as its supervisor sees it: started with its settings on stdin, heard on
+stdout.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import anyio
+import msgspec
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from sidecar.limits import WORKER_REPORT_BYTES_MAX, WORKER_SILENT_S
+from sidecar.workers.role import Report
+
+COMMAND = (sys.executable, "-m", "sidecar", "worker")
+
+
+class Worker:
+    """Number so many, whether it runs or not."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.starts = 0
+        self.unwanted = anyio.Event()
+        self._process: Process | None = None
+        self._report: Report | None = None
+        self._heard_at = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where its clients connect; None while they can't."""
+        return None if self._report is None else self._report.address
+
+    async def run(
+        self, orders: bytes, listener: socket.socket, heard: Callable[[], None]
+    ) -> int | None:
+        """From its start to its end; its exit code."""
+        self.starts += 1
+        process = await anyio.open_process(
+            COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None,
+            start_new_session=True,  # Ctrl-C is for the supervisor
+            pass_fds=(listener.fileno(),) if listener.family == socket.AF_UNIX else (),
+        )
+        self._process = process
+        try:
+            async with process:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                with suppress(anyio.BrokenResourceError):
+                    await process.stdin.send(orders)
+                reports = BufferedByteReceiveStream(process.stdout)
+                with suppress(anyio.IncompleteRead, anyio.BrokenResourceError):
+                    while True:
+                        line = await reports.receive_until(b"\n", WORKER_REPORT_BYTES_MAX)
+                        self._report = msgspec.json.decode(line, type=Report)
+                        self._heard_at = time.monotonic()
+                        heard()
+                return await process.wait()
+        finally:
+            self._process = self._report = None
+
+    def end(self) -> None:
+        """Asks it to end; the second time in a hurry."""
+        self.unwanted.set()
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGTERM)
+
+    def told(self, now: float) -> dict[str, object]:
+        """How it is."""
+        told: dict[str, object] = {"worker": self.number, "starts": self.starts}
+        told |= {"serving": False, "ready": False, "height": 0}
+        if self._process is None:
+            return told | {"reason": "it ended and is started again"}
+        told["pid"] = self._process.pid
+        if self._report is None:
+            return told | {"reason": "it is starting"}
+        told |= {"serving": self.address is not None, **self._report.health}
+        silent_s = now - self._heard_at
+        if silent_s > WORKER_SILENT_S:
+            told |= {"ready": False, "reason": f"it has said nothing for {silent_s:.0f} s"}
+        return told

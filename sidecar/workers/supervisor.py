@@ -1,0 +1,135 @@
+"""Several workers on one port: each is a whole sidecar that follows the log itself, and the kernel
+spreads clients over those that listen (SO_REUSEPORT).
+
+    supervisor ──┬── worker 0   log ─▶ state ─▶ its clients; writes the checkpoints
+    operator     ├── worker 1   log ─▶ state ─▶ its clients
+    port         └── ...        nothing between them that could break
+
+The supervisor starts them, hears how they are, starts again those that die, and ends them. A worker
+whose supervisor is gone ends itself.
+"""
+
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+
+from sidecar.config import Settings
+from sidecar.errors import WorkersEnded
+from sidecar.limits import WORKER_BACKOFF_MAX_S, WORKER_BACKOFF_S
+from sidecar.server.listener import bind, is_unix
+from sidecar.server.operator import OperatorServer, health_pages
+from sidecar.telemetry.logs import get_log
+from sidecar.workers.process import Worker
+from sidecar.workers.role import Role
+
+_log = get_log("supervisor")
+
+Ready = Callable[[str, int], None]
+
+
+class Supervisor:
+    """The process that has the workers."""
+
+    def __init__(self, settings: Settings, on_ready: Ready | None = None) -> None:
+        """`on_ready` gets host and port once all workers can be connected to."""
+        self._settings = settings
+        self._on_ready = on_ready
+        self._workers = [Worker(number) for number in range(settings.server.workers)]
+        self._stopping = False
+
+    async def run(self, signals: AsyncIterator[signal.Signals]) -> None:
+        """Until a signal comes; a second one does not wait for the drain. Raises `WorkersEnded`
+        when no worker is left.
+        """
+        with ExitStack() as held:
+            listener = held.enter_context(self._reserve())
+            operator_settings = self._settings.operator
+            operator = OperatorServer(
+                held.enter_context(
+                    bind(operator_settings.host, operator_settings.port, "operator")
+                ),
+                health_pages(self.report),
+            )
+            _log.info("operators are answered", host=operator_settings.host, port=operator.port)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(operator.serve)
+                tasks.start_soon(self._keep_all, listener, tasks)
+                async for number in signals:
+                    _log.info("stopping", signal=number.name, drain=not self._stopping)
+                    self._stopping = True
+                    for worker in self._workers:
+                        worker.end()
+        _log.info("stopped")
+
+    def report(self) -> dict[str, object]:
+        """What `/readyz` says: ready where some worker takes clients, and all that do are."""
+        now = time.monotonic()
+        told = [worker.told(now) for worker in self._workers]
+        serving = [one for one in told if one["serving"]]
+        ready = bool(serving) and all(one["ready"] for one in serving)
+        return {"ready": ready, "workers": told}
+
+    def _reserve(self) -> socket.socket:
+        """The port, for the workers alone; or the unix socket that they share."""
+        server = self._settings.server
+        if is_unix(server.host):
+            listener = bind(server.host, 0)
+            listener.set_inheritable(True)
+            return listener
+        with bind(server.host, server.port) as probe:  # nobody else's: sharing would be silent
+            port = int(probe.getsockname()[1])
+        return bind(server.host, port, shared=True)
+
+    async def _keep_all(self, listener: socket.socket, everything: TaskGroup) -> None:
+        async with anyio.create_task_group() as tasks:
+            for worker in self._workers:
+                tasks.start_soon(self._keep, worker, listener)
+        everything.cancel_scope.cancel()
+
+    async def _keep(self, worker: Worker, listener: socket.socket) -> None:
+        """Runs a worker, again whenever it ends before it should."""
+        backoff_s = WORKER_BACKOFF_S
+        while not self._stopping:
+            began = time.monotonic()
+            code = await worker.run(self._orders_of(worker, listener), listener, self._heard)
+            if worker.unwanted.is_set():
+                return
+            left = sum(one.is_running for one in self._workers)
+            _log.error("worker ended", worker=worker.number, code=code, left=left)
+            if not left:
+                raise WorkersEnded(f"the last of {len(self._workers)} workers ended with {code}")
+            if time.monotonic() - began > WORKER_BACKOFF_MAX_S:
+                backoff_s = WORKER_BACKOFF_S
+            with anyio.move_on_after(backoff_s):
+                await worker.unwanted.wait()
+            backoff_s = min(2 * backoff_s, WORKER_BACKOFF_MAX_S)
+
+    def _orders_of(self, worker: Worker, listener: socket.socket) -> bytes:
+        """What a worker is told at its start."""
+        server = self._settings.server
+        name = listener.getsockname()
+        if is_unix(server.host):
+            place = {"host": f"fd:{listener.fileno()}"}
+        else:
+            place = {"host": server.host, "port": name[1]}
+        connections = -(-server.connections_max // len(self._workers))
+        server = msgspec.structs.replace(server, connections_max=connections, **place)
+        settings = msgspec.structs.replace(self._settings, server=server)
+        role = Role(worker.number, len(self._workers))
+        return msgspec.json.encode((settings, role)) + b"\n"
+
+    def _heard(self) -> None:
+        """A worker has said how it is."""
+        if self._on_ready is None or not all(worker.address for worker in self._workers):
+            return
+        on_ready, self._on_ready = self._on_ready, None
+        address = self._workers[0].address
+        assert address is not None
+        _log.info("ready", workers=len(self._workers))
+        on_ready(*address)
