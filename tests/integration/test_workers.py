@@ -58,7 +58,9 @@ def gone(pid: int) -> bool:
 @contextmanager
 def subscribed(server: Server, count: int) -> Iterator[list[ClientConnection]]:
     with ExitStack() as stack:
-        clients = [stack.enter_context(connect(server.ws_url)) for _ in range(count)]
+        clients = [
+            stack.enter_context(connect(server.ws_url, max_queue=None)) for _ in range(count)
+        ]
         for client in clients:
             client.send(json.dumps(BLOCKS))
         yield clients
