@@ -333,7 +333,7 @@ def outcome(pieces: list[bytes]) -> tuple[list[Event], str]:
 
 @settings(deadline=None)
 @given(st.lists(client_frames, max_size=6), st.lists(st.integers(0, 1 << 20), max_size=20))
-def test_every_split_gives_the_same_messages_and_the_same_verdict(
+def test_chunking_equivalence(
     parts: list[bytes], cuts: list[int]
 ) -> None:
     data = b"".join(parts)
