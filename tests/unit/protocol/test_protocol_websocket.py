@@ -333,9 +333,7 @@ def outcome(pieces: list[bytes]) -> tuple[list[Event], str]:
 
 @settings(deadline=None)
 @given(st.lists(client_frames, max_size=6), st.lists(st.integers(0, 1 << 20), max_size=20))
-def test_chunking_equivalence(
-    parts: list[bytes], cuts: list[int]
-) -> None:
+def test_chunking_equivalence(parts: list[bytes], cuts: list[int]) -> None:
     data = b"".join(parts)
     places = sorted({0, len(data), *(place % (len(data) + 1) for place in cuts)})
     pieces = [data[start:end] for start, end in pairwise(places)]
