@@ -98,6 +98,27 @@ async def test_slow_consumer_of_answers_is_closed() -> None:
             assert await peer.close_frame() == (1013, reason)
 
 
+async def test_slow_consumers_get_all_that_waits_before_the_close() -> None:
+    """A megabyte is in the outbox when the server drains: none of it is cut off."""
+    async with running() as sidecar:
+        with Peer(sidecar.server.port, recv_buffer=8192) as peer:
+            await peer.upgrade()
+            await peer.send(subscription("trades"))
+            while not sidecar.hub.topics:
+                await anyio.sleep(0.005)
+            for number in range(1, 2_000):
+                a_block(sidecar, number)
+                if max(waiting(sidecar)) > 1 << 20:
+                    break
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(sidecar.server.drain, 1001, "bye")
+                *said, closing = frames_of(await peer.rest())
+                tasks.cancel_scope.cancel()  # it waits for our end, too
+            assert closing == (CLOSE, b"\x03\xe9bye")
+            messages = [json.loads(payload) for _, payload in said][1:]
+            assert [one["prev"] for one in messages] == [0, *range(2, sidecar.state.height)]
+
+
 async def test_slow_consumers_that_read_a_little_now_and_then_get_all_there_is() -> None:
     """No message is torn, doubled or left out where nothing is too slow."""
     async with running() as sidecar:
