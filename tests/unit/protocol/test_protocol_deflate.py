@@ -311,6 +311,8 @@ kinds: list[Make] = [
     parts=st.lists(st.tuples(st.sampled_from(kinds), st.text(max_size=30)), max_size=6),
     cuts=st.lists(st.integers(0, 1 << 16), max_size=8),
 )
-def test_however_it_is_cut(parts: list[tuple[Make, str]], cuts: list[int]) -> None:
+def test_chunking_equivalence_of_compressed_messages(
+    parts: list[tuple[Make, str]], cuts: list[int]
+) -> None:
     data = b"".join(make(text.encode()) for make, text in parts)
     assert received(data, cuts) == received(data)

@@ -463,9 +463,7 @@ def a_clients_bytes(draw: st.DrawFn) -> bytes:
 
 @settings(deadline=None)
 @given(a_clients_bytes(), st.lists(st.integers(0, 1 << 20), max_size=20))
-def test_every_split_gives_the_same_requests_and_the_same_refusal(
-    data: bytes, cuts: list[int]
-) -> None:
+def test_chunking_equivalence_of_requests(data: bytes, cuts: list[int]) -> None:
     assert converse(cut(data, cuts)) == converse([data])
 
 

@@ -81,6 +81,13 @@ def test_unmasking_is_its_own_inverse(mask: bytes, payload: bytes) -> None:
     assert unmask(mask, masked) == payload
 
 
+@pytest.mark.parametrize("size", [1, 1_024, 1_025, 4_099])
+def test_p33_each_byte_has_its_part_of_the_mask(size: int) -> None:
+    mask, payload = b"\x01\x20\x43\xff", bytes(index * 7 % 256 for index in range(size))
+    plain = bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+    assert unmask(mask, payload) == plain
+
+
 @given(parts=st.lists(frames, max_size=6), cuts=st.lists(st.integers(0, 1 << 20), max_size=8))
 def test_boundaries_are_found_in_any_pieces(parts: list[bytes], cuts: list[int]) -> None:
     data = b"".join(parts)

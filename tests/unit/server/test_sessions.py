@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from blocks import TOYOTA, ask, at_once, bid, block, fill
+from blocks import TOYOTA, ask, bid, block, fill
 from sidecar import limits
 from sidecar.api.channels import Channels
 from sidecar.api.messages import encode
@@ -48,7 +48,10 @@ class Sidecar:
         changes = self.state.apply(block(self.state.height + 1, *transitions))
         for topic, message in self.channels.publish(changes):
             self.hub.stage(topic, frames.text(encode(message)))
-        at_once(self.hub.flush(changes.height))
+        work = self.hub.flush(changes.height)
+        with contextlib.suppress(StopIteration):
+            while True:  # however many slices it takes
+                work.send(None)
 
 
 @asynccontextmanager

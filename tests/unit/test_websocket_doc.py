@@ -1,0 +1,38 @@
+"""Every trap has its line in docs/websocket.md, and every test that is named there exists."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = (ROOT / "docs" / "websocket.md").read_text()
+TRAPS = re.findall(r"^\| (P\d+) (.+?) \| (.+?) \| (.+?) \|$", DOCUMENT, re.MULTILINE)
+TESTS = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", DOCUMENT)))
+
+
+@cache
+def names_in(module: Path) -> frozenset[str]:
+    """The test functions of a module."""
+    found = ast.parse(module.read_text()).body
+    return frozenset(
+        one.name for one in found if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+
+def test_every_trap_has_its_line() -> None:
+    assert [trap for trap, *_ in TRAPS] == [f"P{number}" for number in range(1, 41)]
+
+
+def test_a_trap_is_held_by_tests_or_says_why_not() -> None:
+    for trap, _, here, tests in TRAPS:
+        named = re.fullmatch(r"`[\w/]+\.py::test_\w+`(<br>`[\w/]+\.py::test_\w+`)*", tests)
+        assert named or (tests == "none" and len(here) > 20), trap
+
+
+@pytest.mark.parametrize(("module", "name"), TESTS)
+def test_what_is_named_exists(module: str, name: str) -> None:
+    assert name in names_in(ROOT / "tests" / "unit" / module)
+    assert name.startswith("test_")
