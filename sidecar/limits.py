@@ -96,6 +96,7 @@ CLOSE_TIMEOUT_S = 5.0
 DRAIN_TIMEOUT_S = 5.0  # shutdown
 OPERATOR_CONNECTIONS_MAX = 16
 ACCEPT_BACKOFF_S = 0.1  # after EMFILE and its like
+ACCEPT_LOG_S = 1.0  # from one line about that to the next
 
 WAITING_SNAPSHOT_BYTES_MAX = 64 << 20  # snapshots waiting for one client: three of the largest
 EAGER_READS_MAX = 16  # reads of one connection in a row before the others get their turn

@@ -7,6 +7,7 @@ else.
 """
 
 import contextlib
+import math
 import socket
 import time
 from collections.abc import Callable, Coroutine
@@ -163,16 +164,18 @@ class Connection:
         if not self.outbox:
             self._shut_down()
 
-    async def linger(self) -> None:
-        """After `finish`: waits until all has gone and the peer ends too, within the close timeout.
+    async def linger(self, timeout_s: float = math.inf) -> None:
+        """After `finish`: waits until all has gone, as long as it is read and for `timeout_s` at
+        most, and until the peer ends too, within the close timeout.
 
         Closing with unread bytes would send RST, and the peer might never see our last words (RFC
         6455 1.4).
         """
-        if await self.drained(CLOSE_TIMEOUT_S):
-            with anyio.move_on_after(CLOSE_TIMEOUT_S):
-                while await self.receive():
-                    pass
+        with anyio.move_on_after(timeout_s):
+            if await self.drained(CLOSE_TIMEOUT_S):
+                with anyio.move_on_after(CLOSE_TIMEOUT_S):
+                    while await self.receive():
+                        pass
 
     def abort(self) -> None:
         """Ends the connection now, whatever still waits."""

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import resource
 import socket
+import time
 from pathlib import Path
 
 import anyio
@@ -14,6 +15,7 @@ from sidecar.config import ServerSettings
 from sidecar.errors import ConfigInvalid
 from sidecar.node.ipc import is_served
 from sidecar.protocol.proxy import UNIX
+from sidecar.server.rates import Rate
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("server")
@@ -121,7 +123,8 @@ async def accept(listener: socket.socket) -> tuple[socket.socket, str]:
             await anyio.wait_readable(listener)
         except OSError as error:
             if error.errno in _OUT_OF_RESOURCES:
-                _log.error("can't accept connections", reason=str(error))
+                if not _complaints.exceeded(time.monotonic()):
+                    _log.error("can't accept connections", reason=str(error))
                 await anyio.sleep(limits.ACCEPT_BACKOFF_S)
             elif error.errno == errno.EBADF:
                 raise
@@ -130,6 +133,8 @@ async def accept(listener: socket.socket) -> tuple[socket.socket, str]:
             sock.setblocking(False)
             return sock, str(address[0]) if address else UNIX
 
+
+_complaints = Rate(1, limits.ACCEPT_LOG_S)
 
 _OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),

@@ -4,6 +4,7 @@ drains at the end.
 
 import contextlib
 import itertools
+import math
 import socket
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from anyio.lowlevel import checkpoint
 
 from sidecar.errors import HttpRefused
 from sidecar.limits import (
+    CLOSE_TIMEOUT_S,
     DRAIN_TIMEOUT_S,
     EAGER_ACCEPTS_MAX,
     LISTEN_BACKLOG,
@@ -109,7 +111,7 @@ class Server:
                 if upgraded is not None:
                     await self._serve_websocket(connection, upgraded)
                 connection.finish()
-                await connection.linger()
+                await connection.linger(math.inf if upgraded is None else CLOSE_TIMEOUT_S)
         except Exception:  # noqa: BLE001 - the one place where a bug in one connection is contained
             _log.exception("bug: connection ended", address=connection.address)
         finally:

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import socket
+import time
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -141,6 +143,25 @@ async def test_close_abuse_ends_in_time_and_once(
     events = [one["event"] for one in logs]
     assert not any("bug" in event for event in events)
     assert (events.count("opened"), events.count("closed")) == (2, 2)
+
+
+async def test_close_abuse_by_reading_a_little_at_a_time_ends_in_time() -> None:
+    """Much waits for it as it half closes; that some of it goes buys no time."""
+    async with running(outbox_bytes_max=100_000_000) as sidecar:
+        with Peer(sidecar.server.port, recv_buffer=64 << 10) as peer:
+            await peer.upgrade()
+            await peer.send(frame(TEXT, SUBSCRIBE))
+            await peer.receive(100)
+            (connection,) = sidecar.server._gate.connections
+            while connection.outbox.bytes < 10_000_000:
+                sidecar.push(*(fill(tid) for tid in range(50)))
+            peer.sock.shutdown(socket.SHUT_WR)
+            began = time.monotonic()
+            while sidecar.server._gate.connections:
+                with contextlib.suppress(BlockingIOError):
+                    peer.sock.recv(60_000)
+                await anyio.sleep(0.04)
+            assert time.monotonic() < began + 5  # all of it takes seven seconds
 
 
 async def test_close_abuse_of_many_at_once_is_not_felt() -> None:

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,10 @@ async def test_descriptor_exhaustion_ends_nobody_and_is_over_when_some_are_free(
                 message = json.loads(await inside.recv())
                 assert message["prev"] == last
                 last = message["height"]
+            out_since = time.monotonic()
+            while time.monotonic() < out_since + 1.5:
+                last = json.loads(await inside.recv())["height"]
+            assert output.read_text().count(OUT_OF_DESCRIPTORS) <= 3
             for peer in waiting[:-1]:
                 peer.sock.close()
             await waiting[-1].send(UPGRADE + b"\r\n")  # it came before there was room
