@@ -93,11 +93,13 @@ IDLE_HTTP_TIMEOUT_S = 75.0  # nginx keepalive_timeout
 PING_INTERVAL_S = 20.0
 PONG_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
+CLOSING_BYTES_MAX = 1 << 20  # that a client sends after our Close: what was on its way, and no more
 DRAIN_TIMEOUT_S = 5.0  # shutdown
 OPERATOR_CONNECTIONS_MAX = 16
 ACCEPT_BACKOFF_S = 0.1  # after EMFILE and its like
 
 WAITING_SNAPSHOT_BYTES_MAX = 64 << 20  # snapshots waiting for one client: three of the largest
+HEAR_SLICE_S = 0.001  # with one WebSocket client's frames before the others get their turn
 EAGER_READS_MAX = 16  # reads of one connection in a row before the others get their turn
 EAGER_ACCEPTS_MAX = 16  # likewise accepted connections
 SESSIONS_PER_TURN = 256  # closed or looked at; closing one takes 20 us

@@ -346,3 +346,14 @@ def test_every_split_gives_the_same_messages_and_the_same_verdict(
 @given(st.lists(st.binary(max_size=200), max_size=5))
 def test_nothing_is_ever_raised(pieces: list[bytes]) -> None:
     outcome(pieces)
+
+
+def test_what_nobody_asks_for_is_not_read() -> None:
+    """A connection that is given up between two frames has not seen the second."""
+    server = WebSocketConnection()
+    events = server.read(text("one") + frame(2) + text("two"))
+    assert next(events) == Message("one")
+    assert server.can_send
+    (violation,) = events
+    assert isinstance(violation, Violation)
+    assert not server.can_send
