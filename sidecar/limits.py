@@ -161,6 +161,8 @@ ACTION_BATCH_MAX = 500  # orders or cancels of one: as many as fit a body
 
 BUCKETS_KEPT = 100_000  # of addresses and accounts that asked of late
 SENT_ACTIONS_KEPT = 50_000  # with their answers, to tell them again: about 1 kB each
+SENT_ACTIONS_BYTES_MAX = 64 << 20  # of those answers: one to 500 cancels has 34 kB
+HEIGHT_AHEAD_MAX = 1_000_000  # blocks of an answer above the state: a day of 100 ms without a feed
 ORDERS_PER_S_PER_IP = 100.0  # requests, one and a fortieth of each order; Hyperliquid: 20
 ORDERS_BURST_PER_IP = 2_000
 ORDERS_PER_S_PER_ACCOUNT = 50.0
@@ -175,6 +177,7 @@ ORDERS_WAITING_BYTES_PER_IP = 4 << 20  # of their bodies: 2 kB each
 ORDERS_WAITING_MAX = 20_000  # of all addresses, but one of each has room; ten bursts
 ORDERS_WAITING_BYTES_MAX = 64 << 20  # of all addresses, but likewise
 ORDER_TRACES_KEPT = 1_000
+ORDER_TRACES_WAITING_MAX = 10_000  # for their blocks
 ORDERS_FLUSH_S = 0.5  # for what connections sent when they ended
 ORDERS_DRAIN_S = 1.0  # for answers that are on their way when the server ends
 

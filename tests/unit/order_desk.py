@@ -28,9 +28,17 @@ ALICE = wallet_of(0xA11CE)
 HERE, THERE = "192.0.2.1", "192.0.2.2"  # addresses
 
 
-def noop(wallet: LocalAccount = ALICE, nonce: int | None = None) -> bytes:
+def noop(
+    wallet: LocalAccount = ALICE, nonce: int | None = None, expires_after: int | None = None
+) -> bytes:
     """A signed action that does nothing."""
-    return json.dumps(signed(wallet, {"type": "noop"}, nonce)).encode()
+    return json.dumps(signed(wallet, {"type": "noop"}, nonce, expires_after)).encode()
+
+
+def another(body: bytes, minutes: int = 1) -> bytes:
+    """Another action with the same nonce: it expires then."""
+    nonce = json.loads(body)["nonce"]
+    return noop(nonce=nonce, expires_after=nonce + minutes * 60_000)
 
 
 def now(height: int, *transitions: Transition) -> Block:
@@ -71,9 +79,10 @@ class Desk:
         await until(lambda: self.orders.submitter.connected)
 
     def applied(self, height: int) -> None:
-        """A block was applied and its messages have left."""
-        self.state.apply(now(height))
-        self.orders.flights.applied(height)
+        """The blocks up to that one were applied, and their messages have left."""
+        while self.state.height < height:
+            self.state.apply(now(self.state.height + 1))
+            self.orders.flights.applied(self.state.height)
 
 
 @asynccontextmanager

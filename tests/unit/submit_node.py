@@ -31,8 +31,8 @@ class Peer:
                 self._records.feed(data)
         return decode_request(payload)
 
-    def answer(self, number: int, response: Any, height: int = 7) -> None:
-        self.sock.send(encode_answer(Answer(number, True, height, response)))
+    def answer(self, number: int, response: Any, height: int = 7, *, ok: bool = True) -> None:
+        self.sock.send(encode_answer(Answer(number, ok, height, response)))
 
 
 class Node:
