@@ -38,6 +38,8 @@ from sidecar.telemetry.logs import get_log
 
 _log = get_log("orders")
 
+_SHUTTING_DOWN = "The server is shutting down."
+
 
 class OrderEntry:
     """Takes signed actions, sends on what may be good, and tells what became of them."""
@@ -80,15 +82,18 @@ class OrderEntry:
                     await checkpoint()
         finally:
             self._ended = True
-            self._admit_urgent()
+            self._end_turns()
 
     async def close(self, within_s: float) -> None:
-        """Takes nothing more but safety nets; waits until what is on its way has its answer, or
-        time is up.
+        """Takes nothing more but safety nets; waits until what is on its way has its answer. When
+        time is up, the fate of the rest is told as unknown.
         """
         self._closing = True
         with anyio.move_on_after(within_s):
             await self.flights.landed()
+        self.flights.give_up("The server is shutting down")
+        self._end_turns()
+        await checkpoint()  # who was told goes on to tell its client
 
     def check(self, body: bytes) -> Action:
         """An action that is to be sent later on, as far as that can be judged now. Raises
@@ -111,13 +116,15 @@ class OrderEntry:
             self.refusals["unavailable"] += 1
             incoming.told(unavailable(str(error)))
 
-    def _admit_urgent(self) -> None:
-        """What waits in a hurry, and what goes before it."""
+    def _end_turns(self) -> None:
+        """Of all that waits only safety nets are sent, and what goes before them."""
         waiting = list(self._turns.take_all())
         ended = {one.connection for one in waiting if one.urgent}
         for one in waiting:
             if one.connection in ended:
                 self._admit(one)
+            else:
+                one.told(unavailable(_SHUTTING_DOWN))
 
     def _admit_in_turn(self, incoming: Incoming) -> None:
         self._turn -= 1 + len(incoming.body) // ORDERS_TURN_BYTES
@@ -160,7 +167,7 @@ class OrderEntry:
         account = admission.account_of(action.kind, key[0])
         if not incoming.urgent:
             if self._closing:
-                raise NodeUnreachable("The server is shutting down.")
+                raise NodeUnreachable(_SHUTTING_DOWN)
             limits.take_of_account(action, account, now)
             limits.may_fly(action, incoming.address, account)
         admission.check(action, key[0])

@@ -184,3 +184,18 @@ async def test_what_waits_in_a_hurry_goes_when_no_more_turns_are_given(
                 sent.append((await desk.peer.request()).body)
         assert [one for one in sent if one not in others] == [*mine, net]
         assert len(sent) <= 61 + limits.ORDERS_ADMITTED_PER_TURN // 2
+
+
+@pytest.mark.anyio
+async def test_what_still_waits_when_the_server_ends_is_told(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Nothing of it was sent."""
+    async with desk_of(tmp_path_factory.mktemp("desk")) as desk:
+        told = [desk.take(noop()) for _ in range(limits.ORDERS_ADMITTED_PER_TURN + 200)]
+        await desk.orders.close(0.0)
+        assert all(told)
+        codes = Counter(one.code for (one,) in told)
+        assert codes[503] >= 200 - limits.ORDERS_ADMITTED_PER_TURN
+        assert codes[504] >= limits.ORDERS_ADMITTED_PER_TURN
+        assert set(codes) == {503, 504}
