@@ -16,6 +16,7 @@ from sidecar.limits import HEIGHT_AHEAD_MAX, SENT_ACTIONS_BYTES_MAX, SENT_ACTION
 from sidecar.node.submission import Answer
 from sidecar.node.submitter import Lost, Submitter, Told
 from sidecar.server.adrift import Adrift
+from sidecar.server.nonce_watch import NonceWatch
 from sidecar.server.order_traces import OrderTrace, OrderTraces
 from sidecar.state.chain import ChainState
 from sidecar.telemetry.logs import get_log
@@ -40,6 +41,7 @@ class Flights:
         self.actions = SentActions(SENT_ACTIONS_KEPT, SENT_ACTIONS_BYTES_MAX)
         self.unsettled = Unsettled(state.height)
         self.traces = OrderTraces(state.height)
+        self.nonces = NonceWatch()
         self.open_by_ip: Counter[str] = Counter()
         self.open_by_account: Counter[bytes] = Counter()
         self.sent = 0  # so far
@@ -57,7 +59,8 @@ class Flights:
         trace = OrderTrace(incoming.trace, incoming.received_ns, time.time_ns())
         sent = SentAction(flight.digest, (incoming.told,))
         told = partial(self._told, number, flight, sent, trace)
-        self._submitter.submit(incoming.body, incoming.received_ns, told)
+        submit = self._submitter.submit
+        submit(incoming.body, incoming.received_ns, told, urgent=incoming.urgent)
         trace.submitted_ns = time.time_ns()
         self.sent = number
         self._open[number] = told
@@ -65,6 +68,7 @@ class Flights:
         self.unsettled.add(flight.touches)
         self.open_by_ip[incoming.address] += 1
         self.open_by_account[flight.account] += 1
+        self.nonces.sent(flight.key)
 
     async def landed(self) -> None:
         """Until none is on its way."""

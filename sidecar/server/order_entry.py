@@ -10,13 +10,21 @@ has its turn (`turns`), and blocks are not kept.
 
 import time
 from collections import Counter
+from functools import partial
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 from sidecar.api.orders.admission import Action, Admission, read_action
 from sidecar.api.orders.incoming import Incoming
-from sidecar.api.orders.outcomes import failed, turned_away, unavailable, unreadable
+from sidecar.api.orders.outcomes import (
+    UNAVAILABLE,
+    Outcome,
+    failed,
+    turned_away,
+    unavailable,
+    unreadable,
+)
 from sidecar.api.orders.sent import Key
 from sidecar.api.orders.signing import SignedAction, decode_signed, recover, signed_digest
 from sidecar.config import OrderSettings
@@ -33,6 +41,7 @@ from sidecar.node.submitter import Submitter
 from sidecar.server.flights import Flight, Flights
 from sidecar.server.order_limits import OrderLimits
 from sidecar.server.turns import Turns
+from sidecar.server.unsent import Unsent
 from sidecar.state.chain import ChainState
 from sidecar.telemetry.logs import get_log
 
@@ -54,15 +63,16 @@ class OrderEntry:
         self._closing = False
         self._turn = ORDERS_ADMITTED_PER_TURN
         self._turns = Turns()
+        self._unsent = Unsent()
         self._ended = False  # no more turns are given
         self._wake = anyio.Event()
+        submitter.on_room = self._wake_up
 
     def take(self, incoming: Incoming) -> None:
         """Sees to it that an action is answered: now, or when its turn or its answer comes."""
         self._wake.set()
         if incoming.urgent:
-            if self._ended or not self._turns.hurry(incoming):
-                self._admit(incoming)
+            self._hurry(incoming)
         elif self._turn > 0 and not self._turns:
             self._admit_in_turn(incoming)
         else:
@@ -75,14 +85,19 @@ class OrderEntry:
                 await self._wake.wait()
                 self._wake = anyio.Event()
                 self._turn = ORDERS_ADMITTED_PER_TURN
+                while self._has_unsent and self._turn > 0:
+                    self._turn -= 1
+                    self._hurry(self._unsent.next())
                 while self._turns and self._turn > 0:
                     self._admit_in_turn(self._turns.next())
-                if self._turns:
+                if self._turns or self._has_unsent:
                     self._wake.set()
                     await checkpoint()
         finally:
             self._ended = True
             self._end_turns()
+            while self._unsent:
+                self._unsent.next().told(unavailable(_SHUTTING_DOWN))
 
     async def close(self, within_s: float) -> None:
         """Takes nothing more but safety nets; waits until what is on its way has its answer. When
@@ -95,16 +110,39 @@ class OrderEntry:
         self._end_turns()
         await checkpoint()  # who was told goes on to tell its client
 
-    def check(self, body: bytes) -> Action:
-        """An action that is to be sent later on, as far as that can be judged now. Raises
-        `PeerError`.
+    def lay(self, body: bytes, address: str) -> tuple[Action, Key]:
+        """An action that is to be sent later on, as far as that can be judged now; it counts as one
+        that is sent. Raises `PeerError`.
         """
-        signed = decode_signed(body)
-        action = read_action(signed, body)
+        now, limits = time.monotonic(), self._limits
+        limits.may_ask(address, now)
+        signed, action = self._read(body, address, now)
+        limits.take_of_address(action, address, now)
         digest, key = _identify(signed)
+        limits.take_of_account(action, self._admission.account_of(action.kind, key[0]), now)
         if self.flights.actions.find(key, digest) is None:
             self._admission.check(action, key[0])
-        return action
+        return action, key
+
+    @property
+    def _has_unsent(self) -> bool:
+        """Whether there is something that the node did not take, and it takes something now."""
+        return bool(self._unsent) and self.submitter.has_room(urgent=True)
+
+    def _wake_up(self) -> None:
+        self._wake.set()
+
+    def _hurry(self, incoming: Incoming) -> None:
+        """A safety net: it is kept until the node takes it."""
+        urgent = incoming._replace(told=partial(self._told_of_urgent, incoming))
+        if self._ended or not self._turns.hurry(urgent):
+            self._admit(urgent)
+
+    def _told_of_urgent(self, incoming: Incoming, outcome: Outcome) -> None:
+        if outcome.code != UNAVAILABLE or self._ended or not self._unsent.keep(incoming):
+            incoming.told(outcome)
+            return
+        _log.warning("on disconnect waits", why=outcome.message, trace_id=incoming.trace.trace_id)
 
     def _queue(self, incoming: Incoming) -> None:
         try:
@@ -155,7 +193,9 @@ class OrderEntry:
 
     def _send(self, incoming: Incoming) -> None:
         now, limits = time.monotonic(), self._limits
-        signed, action = self._read(incoming, now)
+        if not incoming.urgent:
+            limits.may_ask(incoming.address, now)
+        signed, action = self._read(incoming.body, incoming.address, now)
         if not incoming.urgent:
             limits.take_of_address(action, incoming.address, now)
         digest, key = _identify(signed)
@@ -172,14 +212,13 @@ class OrderEntry:
             limits.may_fly(action, incoming.address, account)
         admission.check(action, key[0])
         self.flights.launch(Flight(incoming, key, digest, account, action.touches(account)))
+        if incoming.urgent:
+            limits.charge(action, incoming.address, account, now)
 
-    def _read(self, incoming: Incoming, now: float) -> tuple[SignedAction, Action]:
-        address = incoming.address
-        if not incoming.urgent:
-            self._limits.may_ask(address, now)
+    def _read(self, body: bytes, address: str, now: float) -> tuple[SignedAction, Action]:
         try:
-            signed = decode_signed(incoming.body)
-            return signed, read_action(signed, incoming.body)
+            signed = decode_signed(body)
+            return signed, read_action(signed, body)
         except PeerError:
             self._limits.take_unreadable(address, now)
             raise

@@ -13,7 +13,7 @@ from sidecar.server.flights import Flights
 
 
 class OrderLimits:
-    """Each method raises `Limited` where there is too much."""
+    """Each method raises `Limited` where there is too much, unless it says otherwise."""
 
     def __init__(self, settings: OrderSettings, flights: Flights) -> None:
         self._settings = settings
@@ -38,6 +38,11 @@ class OrderLimits:
     def take_of_account(self, action: Action, account: bytes, now: float) -> None:
         """Once it is known whose it is."""
         self._by_account.take(account, _weight(action), now, cancel=action.is_cancel)
+
+    def charge(self, action: Action, address: str, account: bytes, now: float) -> None:
+        """What is sent whatever the limits say is counted, too. Raises nothing."""
+        self._by_ip.charge(address, _weight(action), now)
+        self._by_account.charge(account, _weight(action), now)
 
     def may_fly(self, action: Action, address: str, account: bytes) -> None:
         """Before it is sent. Cancels may have as many again on their way."""

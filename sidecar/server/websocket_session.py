@@ -163,7 +163,7 @@ class WebSocketSession:
             case Post():
                 self._posts.post(request)
             case OnDisconnect():
-                self._outgoing.reply(self._safety_net.lay(request))
+                self._outgoing.reply(self._safety_net.lay(request, self._outgoing.reply))
             case Ping():
                 self._connection.send(_PONG)
 

@@ -41,9 +41,9 @@ def another(body: bytes, minutes: int = 1) -> bytes:
     return noop(nonce=nonce, expires_after=nonce + minutes * 60_000)
 
 
-def now(height: int, *transitions: Transition) -> Block:
-    """A block of this moment."""
-    return Block(height, time.time_ns(), 0, list(transitions))
+def now(height: int, *transitions: Transition, later_ns: int = 0) -> Block:
+    """A block of this moment, or a later one."""
+    return Block(height, time.time_ns() + later_ns, 0, list(transitions))
 
 
 class Desk:
@@ -78,10 +78,10 @@ class Desk:
         self.peer = await self.node.accept()
         await until(lambda: self.orders.submitter.connected)
 
-    def applied(self, height: int) -> None:
+    def applied(self, height: int, later_ns: int = 0) -> None:
         """The blocks up to that one were applied, and their messages have left."""
         while self.state.height < height:
-            self.state.apply(now(self.state.height + 1))
+            self.state.apply(now(self.state.height + 1, later_ns=later_ns))
             self.orders.flights.applied(self.state.height)
 
 

@@ -74,6 +74,21 @@ def test_more_than_a_bucket_holds_takes_all_of_it() -> None:
     assert buckets.left("a", 0.0) == 0
 
 
+def test_what_nobody_can_refuse_is_owed() -> None:
+    """As much as a bucket holds; then it fills as ever, and cancels are as free as before."""
+    buckets = Buckets(RATE, BURST, "account")
+    buckets.charge(b"a", 1, 0.0)
+    assert buckets.left(b"a", 0.0) == BURST - 1
+    for _ in range(100):
+        buckets.charge(b"a", 3, 0.0)
+    assert buckets.left(b"a", 0.0) == 0
+    with pytest.raises(Limited) as caught:
+        buckets.take(b"a", 1, 0.0)
+    assert caught.value.retry_after_s == (BURST + 1) / RATE
+    buckets.take(b"a", 1, 0.0, cancel=True)
+    buckets.take(b"a", 1, (BURST + 1) / RATE)
+
+
 def test_buckets_are_bounded() -> None:
     buckets = Buckets(RATE, BURST, "address")
     for number in range(BUCKETS_KEPT + 10):
