@@ -82,9 +82,9 @@ class Timings:
         hear, take = WebSocketSession._hear, OrderEntry.take  # noqa: SLF001
         feed, submit = RecordStream.feed, Submitter.submit
 
-        def timed_hear(session: WebSocketSession, data: bytes) -> None:
+        def timed_hear(session: WebSocketSession, data: bytes) -> Any:
             self._heard = _clocks()
-            hear(session, data)
+            return hear(session, data)
 
         def timed_take(orders: OrderEntry, incoming: Any) -> None:
             self._started[incoming.body] = self._heard

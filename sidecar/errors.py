@@ -12,6 +12,7 @@
     │   ├── NodeUnreachable  the node's info server gives no answer that can be used
     │   └── NodeRefused      the node's info server says no; carries its status
     ├── StateMismatch        a transition that the state it meets makes impossible
+    ├── Overloaded           all clients together ask for too much; nothing was done
     └── PeerError            a client's fault: no traceback, it carries the answer
         ├── HttpRefused      an HTTP status and a message
         │   └── UpgradeRefused    a handshake that is not RFC 6455's
@@ -115,6 +116,10 @@ class StateMismatch(SidecarError):
         super().__init__(f"{what} ({where})" if where else what)
         self.height = height
         self.market = market
+
+
+class Overloaded(SidecarError):
+    """All clients together ask for too much at a time. Nothing was done of what was asked."""
 
 
 class PeerError(SidecarError):

@@ -25,6 +25,7 @@ from sidecar.limits import (
     SUBMIT_IN_FLIGHT_MAX,
     SUBMIT_LATE_S,
     SUBMIT_SLICE_S,
+    SUBMIT_URGENT_IN_FLIGHT_MAX,
     SUBMIT_WAITING_BYTES_MAX,
 )
 from sidecar.node.submission import Answer, RecordStream, Request, decode_answer, encode_request
@@ -33,7 +34,7 @@ from sidecar.telemetry.logs import get_log
 _log = get_log("submit")
 
 _RECEIVE_BYTES = 256 << 10
-_LOOK_S = 0.02  # how often deadlines are looked at
+_LOOK_S = 0.02  # how often deadlines, and room for those that were refused, are looked at
 
 
 class Lost(NamedTuple):
@@ -59,6 +60,9 @@ class Submitter:
     def __init__(self, path: Path, *, answer_timeout_s: float) -> None:
         self.connected = False
         self.why = "not connected yet"  # while it is not
+        self.on_room: Callable[[], None] = (
+            _ignore  # it takes requests again, having refused or lost some
+        )
         self._path = path
         self._answer_timeout_s = answer_timeout_s
         self._sock: socket.socket | None = None
@@ -68,6 +72,7 @@ class Submitter:
         self._late: deque[tuple[float, int]] = deque()  # that were told so; it may still come
         self._out = bytearray()
         self._queued = self._written = 0  # bytes, of this connection
+        self._awaited = False  # somebody is to be told when there is room
         self._drain = anyio.Event()
         self._flushed = anyio.Event()
 
@@ -76,17 +81,28 @@ class Submitter:
         """Requests without an answer."""
         return len(self._pending)
 
-    def submit(self, body: bytes, received_ns: int, told: Told) -> None:
-        """Sends an action. `told` is called with its answer, or once with `Lost`, and then perhaps
-        with the answer after all. Never from within this call.
+    def has_room(self, *, urgent: bool = False) -> bool:
+        """Whether it takes a request now: connected, and not too much on its way."""
+        most = SUBMIT_URGENT_IN_FLIGHT_MAX if urgent else SUBMIT_IN_FLIGHT_MAX
+        return (
+            self._sock is not None
+            and len(self._pending) < most
+            and len(self._out) <= SUBMIT_WAITING_BYTES_MAX
+        )
 
-        Raises `NodeUnreachable` where the node takes nothing now; then nothing was sent.
+    def submit(self, body: bytes, received_ns: int, told: Told, *, urgent: bool = False) -> None:
+        """Sends an action. `told` is called with its answer, or once with `Lost`, and then perhaps
+        with the answer after all. Never from within this call. For what is `urgent` some room is
+        left by the others.
+
+        Raises `NodeUnreachable` where the node takes nothing now; then nothing was sent, and
+        `on_room` is called once there is room.
         """
         sock = self._sock
-        if sock is None:
-            raise NodeUnreachable(f"The node takes no actions now: {self.why}.")
-        if len(self._pending) >= SUBMIT_IN_FLIGHT_MAX or len(self._out) > SUBMIT_WAITING_BYTES_MAX:
-            raise NodeUnreachable("The node takes no actions now: too many are in flight.")
+        if sock is None or not self.has_room(urgent=urgent):
+            self._awaited = True
+            why = self.why if sock is None else "too many are in flight"
+            raise NodeUnreachable(f"The node takes no actions now: {why}.")
         self._numbers += 1
         record = encode_request(Request(self._numbers, received_ns, body))
         due = time.monotonic() + self._answer_timeout_s
@@ -211,6 +227,7 @@ class Submitter:
         if self.why != why or self._pending:
             _log.warning("submission not connected", reason=why, in_flight=len(self._pending))
         self.why = why
+        self._awaited = True
         pending, self._pending = self._pending, {}
         due, self._due = self._due, deque()
         self._late.clear()
@@ -235,3 +252,10 @@ class Submitter:
                     one.told(Lost(sent=True, why=f"The node gave no answer {within}"))
             while self._late and self._late[0][0] <= now:
                 self._pending.pop(self._late.popleft()[1], None)
+            if self._awaited and self.has_room():
+                self._awaited = False
+                self.on_room()
+
+
+def _ignore() -> None:
+    """Nobody wants to know."""

@@ -19,6 +19,7 @@ written while `can_send` is true. Nothing may follow our Close (section 5.5.1).
         └──CloseReceived──────┴──Violation──▶ nothing more is read; one Close may still be sent
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -134,12 +135,22 @@ class WebSocketConnection:
         Once our Close is sent, only these two are reported. Amortised O(n) for any cutting of the
         bytes.
         """
-        events: list[Event] = []
+        events = list(self.read(data))
+        if self._close_sent:
+            return [event for event in events if isinstance(event, CloseReceived | Violation)]
+        return events
+
+    def read(self, data: bytes) -> Iterator[Event]:
+        """Likewise, one after another: what nobody asks for is not parsed. A Ping or a message
+        may take a moment to handle, and thousands fit into one read; whoever gives up in between
+        reads nothing of this connection again.
+        """
         at, size = 0, len(data)
         while at < size and self._parser is not None:
             text = None
             if self._boundaries.between and not self._fragments and not self._pieces:
                 text = take_text(data, at, self._bytes_max)
+            events: list[Event] = []
             if text is not None:
                 at = text.end
                 events.append(_message(text.payload))
@@ -149,9 +160,7 @@ class WebSocketConnection:
                 at = end
             if events and isinstance(events[-1], CloseReceived | Violation):
                 self._stop_reading()
-        if self._close_sent:
-            return [event for event in events if isinstance(event, CloseReceived | Violation)]
-        return events
+            yield from events
 
     def close(self, code: int, reason: str = "") -> bytes:
         """Our Close; b"" if it was sent before. See `frames.close`."""

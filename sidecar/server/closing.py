@@ -4,7 +4,7 @@ reason is the one that the client reads.
 
 import time
 
-from sidecar.limits import CLOSE_TIMEOUT_S
+from sidecar.limits import CLOSE_TIMEOUT_S, CLOSING_BYTES_MAX
 from sidecar.protocol.closecodes import CloseCode
 from sidecar.protocol.websocket import CloseReceived, WebSocketConnection
 from sidecar.server.connection import Connection
@@ -25,6 +25,7 @@ class Closing:
         self._websocket = websocket
         self._safety_net = safety_net
         self._by: float | None = None
+        self._discarded = 0  # bytes
 
     @property
     def begun(self) -> bool:
@@ -46,6 +47,13 @@ class Closing:
     def enforce(self, now: float) -> None:
         """Ends the connection if time is up."""
         if self._by is not None and now >= self._by:
+            self._connection.abort()
+
+    def discard(self, data: bytes) -> None:
+        """The client still sends: nobody looks at it, and there is an end to that."""
+        self._discarded += len(data)
+        if self._discarded > CLOSING_BYTES_MAX:
+            _log.info("client gone", address=self._connection.address, reason="goes on sending")
             self._connection.abort()
 
     def _begin(self, code: int, frame: bytes, reason: str) -> None:

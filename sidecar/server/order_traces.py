@@ -4,7 +4,8 @@ import logging
 import time
 from collections import OrderedDict, deque
 
-from sidecar.limits import ORDER_TRACES_KEPT
+from sidecar.api.orders.by_height import ByHeight
+from sidecar.limits import ORDER_TRACES_KEPT, ORDER_TRACES_WAITING_MAX
 from sidecar.telemetry.logs import get_log
 from sidecar.telemetry.tracecontext import TraceContext
 
@@ -38,18 +39,20 @@ class OrderTraces:
 
     def __init__(self, height: int) -> None:
         self.recent: deque[OrderTrace] = deque(maxlen=ORDER_TRACES_KEPT)
-        self._waiting: deque[OrderTrace] = deque()  # for their block
+        self._waiting: ByHeight[OrderTrace] = ByHeight()
         self._visible: OrderedDict[int, int] = OrderedDict()  # height -> when, ns
         self._height = height
 
     def answered(self, trace: OrderTrace, height: int) -> None:
-        """It was executed or refused in a block (0: in none). O(1)."""
+        """It was executed or refused in a block (0: in none). O(log n)."""
         trace.answered_ns = time.time_ns()
         trace.height = height
         if not height:
             return
         if height > self._height:
-            self._waiting.append(trace)
+            self._waiting.add(height, trace)
+            if len(self._waiting) > ORDER_TRACES_WAITING_MAX:
+                self._waiting.take()  # no block comes
             return
         trace.visible_ns = self._visible.get(height, trace.answered_ns)
         self._complete(trace)
@@ -63,8 +66,7 @@ class OrderTraces:
         self._visible[height] = now
         if len(self._visible) > _HEIGHTS_KEPT:
             self._visible.popitem(last=False)
-        while self._waiting and self._waiting[0].height <= height:
-            trace = self._waiting.popleft()
+        for trace in self._waiting.take_up_to(height):
             trace.visible_ns = now
             self._complete(trace)
 

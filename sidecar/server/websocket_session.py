@@ -6,6 +6,8 @@ the connection with a close frame that says why.
 
 import time
 
+from anyio.lowlevel import checkpoint
+
 from sidecar.api.messages import Reply
 from sidecar.api.requests import (
     OnDisconnect,
@@ -17,7 +19,7 @@ from sidecar.api.requests import (
     decode_request,
 )
 from sidecar.errors import RequestInvalid
-from sidecar.limits import CONTROL_FRAMES_PER_S
+from sidecar.limits import CONTROL_FRAMES_PER_S, HEAR_SLICE_S
 from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode
 from sidecar.protocol.websocket import (
@@ -61,17 +63,18 @@ class WebSocketSession:
         self._controls = Rate(CONTROL_FRAMES_PER_S, 1.0)
         self._heard_at = time.monotonic()
         self._pinged_at = 0.0
+        self._busy_s = 0.0  # with what it sent, since others had their turn
 
     async def run(self, leftover: bytes) -> None:
         """Until the client has gone. `leftover`: what it sent right behind its upgrade request."""
         try:
             data = leftover
-            while True:
-                if data:
-                    self._hear(data)
-                data = await self._connection.receive()
-                if not data:
-                    return
+            while data or (data := await self._connection.receive()):
+                if self._closing.begun:
+                    self._closing.discard(data)
+                else:
+                    await self._hear(data)
+                data = b""
         finally:
             self._safety_net.fire()
             self._subscriptions.end()
@@ -104,11 +107,20 @@ class WebSocketSession:
         """Why it ended: the code of the first close frame, of either side; 1006 without any."""
         return self._closing.code
 
-    def _hear(self, data: bytes) -> None:
-        self._heard_at = time.monotonic()
-        for event in self._websocket.receive(data):
-            if not self._closing.begun:
-                self._on_event(event)
+    async def _hear(self, data: bytes) -> None:
+        """Thousands of frames may come at once: others have their turn in between."""
+        self._heard_at = since = time.monotonic()
+        for event in self._websocket.read(data):
+            self._on_event(event)
+            now = time.monotonic()
+            self._busy_s += now - since
+            if self._busy_s > HEAR_SLICE_S and not self._closing.begun:
+                self._busy_s = 0.0
+                await checkpoint()
+                now = time.monotonic()
+            if self._closing.begun:
+                return
+            since = now
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Message):
@@ -151,7 +163,7 @@ class WebSocketSession:
             case Post():
                 self._posts.post(request)
             case OnDisconnect():
-                self._outgoing.reply(self._safety_net.lay(request))
+                self._outgoing.reply(self._safety_net.lay(request, self._outgoing.reply))
             case Ping():
                 self._connection.send(_PONG)
 

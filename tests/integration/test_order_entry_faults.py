@@ -3,11 +3,14 @@ answer: every order's fate is told truthfully or as unknown, and none is sent tw
 """
 
 import json
+import signal
 import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -178,12 +181,14 @@ class OddNode:
         self._listener.close()
 
 
-@pytest.fixture
-def odd(start: Start, serve: Serve, tmp_path: Path) -> Any:
+@contextmanager
+def taken_over(
+    start: Start, serve: Serve, tmp_path: Path, answer_timeout_s: str
+) -> Iterator[tuple[Server, OddNode]]:
     """A sidecar of a chain whose submission socket was taken over."""
     ipc = tmp_path / "ipc"
     node = chain(start, ipc)
-    server = serve("--source-path", str(ipc), "--orders-answer-timeout-s", "0.4")
+    server = serve("--source-path", str(ipc), "--orders-answer-timeout-s", answer_timeout_s)
     fund(server, ALICE)
     node.kill()
     (ipc / "submit.sock").unlink(missing_ok=True)
@@ -191,6 +196,13 @@ def odd(start: Start, serve: Serve, tmp_path: Path) -> Any:
     odd.accept()
     yield server, odd
     odd.close()
+
+
+@pytest.fixture
+def odd(start: Start, serve: Serve, tmp_path: Path) -> Iterator[tuple[Server, OddNode]]:
+    """One that soon has waited long enough for an answer."""
+    with taken_over(start, serve, tmp_path, "0.4") as both:
+        yield both
 
 
 def test_answers_late_twice_and_out_of_order(odd: tuple[Server, OddNode]) -> None:
@@ -382,3 +394,27 @@ def test_it_ends_politely_with_orders_in_flight(start: Start, serve: Serve, tmp_
         time.sleep(0.1)
         assert server.stop() == 0
         assert asked.result()["status"] == "ok"
+
+
+def test_when_it_ends_before_the_answer_the_fate_is_told_as_unknown(
+    start: Start, serve: Serve, tmp_path: Path
+) -> None:
+    """Over HTTP and over WebSocket; the node had both actions."""
+    with taken_over(start, serve, tmp_path, "30") as (server, node), ThreadPoolExecutor(1) as pool:
+        posted, sent = (signed(ALICE, numbered(number)) for number in range(2))
+        asked = pool.submit(server.post, "/exchange", json.dumps(posted).encode())
+        node.request()
+        with connect(server.ws_url) as websocket:
+            action = {"type": "action", "payload": sent}
+            websocket.send(json.dumps({"method": "post", "id": 1, "request": action}))
+            node.request()
+            server.signal(signal.SIGTERM)
+            response = json.loads(websocket.recv(timeout=20))["data"]["response"]
+            with pytest.raises(ConnectionClosed, match="1001"):
+                websocket.recv(timeout=20)
+        status, answer = asked.result()
+        assert server.stop() == 0
+    assert status == 504
+    for told, request in ((answer, posted), (response["payload"], sent)):
+        assert (told["status"], told["nonce"]) == ("unknown", request["nonce"])
+        assert told["response"].startswith("The server is shutting down; it may have been executed")

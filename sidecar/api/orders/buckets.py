@@ -41,6 +41,14 @@ class Buckets:
         if wait_s > 0:
             self._refuse(wait_s)
 
+    def charge(self, key: Hashable, weight: int, now: float) -> None:
+        """Takes so many tokens from what nobody can refuse any more: a bucket may be in debt, by as
+        much as it holds. O(1).
+        """
+        bucket = self._bucket(key, now, reserve=False)
+        tokens = self._tokens(bucket, now) - weight
+        bucket.tokens, bucket.at = max(tokens, -self.burst), now
+
     def check(self, key: Hashable, now: float) -> None:
         """Raises `Limited` where not even a cancel may be asked for. O(1)."""
         own, reserve = self._buckets.get((key, False)), self._buckets.get((key, True))
@@ -53,7 +61,7 @@ class Buckets:
     def left(self, key: Hashable, now: float) -> int:
         """How many tokens there are. O(1)."""
         bucket = self._buckets.get((key, False))
-        return self.burst if bucket is None else math.floor(self._tokens(bucket, now))
+        return self.burst if bucket is None else max(math.floor(self._tokens(bucket, now)), 0)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -64,16 +72,20 @@ class Buckets:
 
     def _take(self, key: Hashable, weight: int, now: float, *, reserve: bool) -> float:
         """Seconds until there is enough; 0 where there was, and it is taken."""
-        bucket = self._buckets.get((key, reserve))
-        if bucket is None:
-            if len(self._buckets) >= BUCKETS_KEPT:
-                self._forget(now)
-            bucket = self._buckets[key, reserve] = _Bucket(self.burst, now)
+        bucket = self._bucket(key, now, reserve=reserve)
         tokens = self._tokens(bucket, now)
         if tokens < weight:
             return (weight - tokens) / self._per_s
         bucket.tokens, bucket.at = tokens - weight, now
         return 0.0
+
+    def _bucket(self, key: Hashable, now: float, *, reserve: bool) -> _Bucket:
+        bucket = self._buckets.get((key, reserve))
+        if bucket is None:
+            if len(self._buckets) >= BUCKETS_KEPT:
+                self._forget(now)
+            bucket = self._buckets[key, reserve] = _Bucket(self.burst, now)
+        return bucket
 
     def _tokens(self, bucket: _Bucket, now: float) -> float:
         return min(bucket.tokens + max(now - bucket.at, 0.0) * self._per_s, self.burst)

@@ -18,4 +18,4 @@ class Incoming(NamedTuple):
     trace: TraceContext
     received_ns: int
     told: Callable[[Outcome], None]
-    urgent: bool = False  # a safety net: no limit applies, and no turn is waited for
+    urgent: bool = False  # a safety net: no limit holds it up, and what it waits for comes before

@@ -19,6 +19,8 @@ import msgspec
 
 from sidecar.errors import Limited, NotAdmitted, PeerError
 
+UNAVAILABLE = 503  # nothing was sent
+
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """An answer, encoded: `body` is HTTP's. `status` is "ok", "err" or "unknown", and None where
@@ -63,7 +65,7 @@ def unreadable(message: str) -> Outcome:
 
 def unavailable(message: str) -> Outcome:
     """The node takes nothing now, and nothing was sent."""
-    return _error(503, message, retry_after_s=1.0)
+    return _error(UNAVAILABLE, message, retry_after_s=1.0)
 
 
 def failed() -> Outcome:

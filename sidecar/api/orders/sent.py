@@ -1,17 +1,19 @@
 """What was sent of late, by signer and nonce: the same signed action twice is one order and one
-answer, another action with that nonce is refused.
+answer, another action with a nonce that is known to be used is refused.
 
 What is on its way is kept; of what has its answer the newest.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
+from sidecar.api.orders.by_height import ByHeight
 from sidecar.api.orders.outcomes import Outcome
 from sidecar.errors import NotAdmitted
+from sidecar.limits import SENT_ACTIONS_KEPT
 
 Key = tuple[bytes, int]
 Told = Callable[[Outcome], None]
@@ -40,12 +42,23 @@ class SentAction(msgspec.Struct, gc=False):
         for told in waiting:
             told(outcome)
 
+    @property
+    def holds_nonce(self) -> bool:
+        """Whether no other action with its nonce can be good: it is on its way, or was executed.
+        Of any other the chain alone knows whether its nonce is used.
+        """
+        return self.outcome is None or self.outcome.status == "ok"
+
 
 class SentActions:
-    """The newest actions. Memory is bounded by `kept`, beside what is on its way."""
+    """The newest actions. Memory is bounded by `kept` in number and `bytes_max` of their answers,
+    beside what is on its way.
+    """
 
-    def __init__(self, kept: int) -> None:
+    def __init__(self, kept: int, bytes_max: int) -> None:
         self._kept = kept
+        self._bytes_max = bytes_max
+        self._bytes = 0
         self._on_its_way: dict[Key, SentAction] = {}
         self._over: OrderedDict[Key, SentAction] = OrderedDict()
 
@@ -60,28 +73,44 @@ class SentActions:
         known = self._on_its_way.get(key) or self._over.get(key)
         if known is None or known.digest == digest:
             return known
-        if refuse:
+        if refuse and known.holds_nonce:
             raise NotAdmitted("nonce", f"Invalid nonce: duplicate nonce {key[1]}.")
         return None
 
     def send(self, key: Key, sent: SentAction) -> None:
         """A new one is on its way."""
-        self._over.pop(key, None)
+        self._drop(key)
         self._on_its_way[key] = sent
 
-    def over(self, key: Key, sent: SentAction) -> None:
-        """It has its answer, or may never get one. O(1)."""
+    def over(self, key: Key, sent: SentAction, outcome: Outcome) -> None:
+        """It has its answer, or may never get one; who waits is told. O(1)."""
         if self._on_its_way.get(key) is sent:
             del self._on_its_way[key]
             self._over[key] = sent
-            if len(self._over) > self._kept:
-                self._over.popitem(last=False)
+            self._bytes += len(outcome.body)
+        elif self._over.get(key) is sent:
+            self._bytes += len(outcome.body) - _size(sent)
+        sent.tell(outcome)
+        while len(self._over) > self._kept or self._bytes > self._bytes_max:
+            self._bytes -= _size(self._over.popitem(last=False)[1])
 
-    def forget(self, key: Key, sent: SentAction) -> None:
-        """No block saw it: its nonce is free."""
-        for kept in (self._on_its_way, self._over):
-            if kept.get(key) is sent:
-                del kept[key]
+    def forget(self, key: Key, sent: SentAction, outcome: Outcome) -> None:
+        """No block saw it: its nonce is free. Who waits is told."""
+        if self._on_its_way.get(key) is sent:
+            del self._on_its_way[key]
+        elif self._over.get(key) is sent:
+            self._drop(key)
+        sent.tell(outcome)
+
+    def _drop(self, key: Key) -> None:
+        sent = self._over.pop(key, None)
+        if sent is not None:
+            self._bytes -= _size(sent)
+
+
+def _size(sent: SentAction) -> int:
+    """Bytes of an answer."""
+    return 0 if sent.outcome is None else len(sent.outcome.body)
 
 
 class Unsettled:
@@ -89,9 +118,11 @@ class Unsettled:
     them is not what the chain will look at.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, height: int = 0) -> None:
+        """`height`: of the last block that was applied."""
+        self._height = height
         self._addresses: dict[bytes, int] = {}
-        self._settling: deque[tuple[int, tuple[bytes, ...]]] = deque()
+        self._settling: ByHeight[tuple[bytes, ...]] = ByHeight()
 
     def __contains__(self, address: bytes) -> bool:
         return address in self._addresses
@@ -103,15 +134,26 @@ class Unsettled:
             counts[address] = counts.get(address, 0) + 1
 
     def settle(self, height: int, addresses: tuple[bytes, ...]) -> None:
-        """Its answer came, of the block `height`."""
-        self._settling.append((height, addresses))
+        """Its answer came, of the block `height`; 0 where no block saw it, or will. O(log n).
+
+        Of too many that wait the first is settled: the feed stands still, and no rule is asked.
+        """
+        if height <= self._height:
+            self._settle(addresses)
+            return
+        self._settling.add(height, addresses)
+        if len(self._settling) > SENT_ACTIONS_KEPT:
+            self._settle(self._settling.take())
 
     def applied(self, height: int) -> None:
         """The state is that of `height`. O(settled)."""
-        settling = self._settling
-        while settling and settling[0][0] <= height:
-            for address in settling.popleft()[1]:
-                decrement(self._addresses, address)
+        self._height = max(height, self._height)
+        for addresses in self._settling.take_up_to(height):
+            self._settle(addresses)
+
+    def _settle(self, addresses: tuple[bytes, ...]) -> None:
+        for address in addresses:
+            decrement(self._addresses, address)
 
 
 def decrement(counts: dict[Any, int], key: object) -> None:

@@ -411,3 +411,14 @@ def test_chunking_equivalence_of_ordinary_frames(parts: list[bytes], cuts: list[
     places = sorted({0, len(data), *(place % (len(data) + 1) for place in cuts)})
     pieces = [data[start:end] for start, end in pairwise(places)]
     assert outcome(pieces) == outcome([data])
+
+
+def test_what_nobody_asks_for_is_not_read() -> None:
+    """A connection that is given up between two frames has not seen the second."""
+    server = WebSocketConnection()
+    events = server.read(text("one") + frame(2) + text("two"))
+    assert next(events) == Message("one")
+    assert server.can_send
+    (violation,) = events
+    assert isinstance(violation, Violation)
+    assert not server.can_send

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from sidecar.limits import ORDER_TRACES_KEPT
+from sidecar.limits import ORDER_TRACES_KEPT, ORDER_TRACES_WAITING_MAX
 from sidecar.server.order_traces import OrderTrace, OrderTraces
 from sidecar.telemetry.tracecontext import continue_trace
 
@@ -49,3 +49,15 @@ def test_they_are_bounded() -> None:
         traces.applied(height)
     assert len(traces.recent) == ORDER_TRACES_KEPT
     assert [one.height for one in traces.recent][-1] == 3 * ORDER_TRACES_KEPT - 1
+
+
+def test_those_that_wait_for_a_block_are_bounded() -> None:
+    """None is shown while the feed stands still; the first ones are given up."""
+    traces, trace = OrderTraces(height=0), submitted()
+    for height in range(1, ORDER_TRACES_WAITING_MAX + 3):
+        traces.answered(trace, height)
+    assert len(traces._waiting) == ORDER_TRACES_WAITING_MAX
+    traces.applied(2)
+    assert not traces.recent
+    traces.applied(3)
+    assert len(traces.recent) == 1
