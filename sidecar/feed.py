@@ -50,6 +50,8 @@ class Feed:
         self._health = health
         self._on_rebuilt = on_rebuilt
         self._busy_poll = busy_poll
+        self._stuck_at = -1  # the height at which it could not go on last
+        self._pause_s = 0.0  # before it is tried again at the same height
 
     async def blocks(self) -> AsyncIterator[Block]:
         """Every block above the state's height, for ever. The state has applied a block when it
@@ -73,11 +75,18 @@ class Feed:
         self._reader.close()
 
     async def _recover(self, error: SidecarError) -> None:
-        """Until there is a reader that goes on."""
+        """Until there is a reader that goes on. One that fails at once, again and again, is tried
+        with growing pauses.
+        """
         retry_s = REBUILD_RETRY_S / 4
         condition = GAP if isinstance(error, LogCorrupt | LogGap) else RESYNCING
         self._health.break_feed(condition, str(error))
         _log.error("the feed can't go on", reason=str(error), height=self._state.height)
+        if self._state.height != self._stuck_at:
+            self._stuck_at, self._pause_s = self._state.height, retry_s
+        else:
+            await anyio.sleep(self._pause_s)
+            self._pause_s = min(2 * self._pause_s, REBUILD_RETRY_MAX_S / 4)
         while not (self._go_on() or await self._jump(str(error))):
             await anyio.sleep(retry_s)
             retry_s = min(2 * retry_s, REBUILD_RETRY_MAX_S / 4)

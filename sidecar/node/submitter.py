@@ -135,11 +135,9 @@ class Submitter:
 
     async def _connect(self) -> str | None:
         """Why there is no connection, None where there is."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            sock.connect(str(self._path))
+            sock = _connected(self._path)
         except (OSError, ValueError) as error:
-            sock.close()
             reason = error.strerror if isinstance(error, OSError) else str(error)
             return f"{reason or error} ({self._path})"
         self._sock = sock
@@ -255,6 +253,17 @@ class Submitter:
             if self._awaited and self.has_room():
                 self._awaited = False
                 self.on_room()
+
+
+def _connected(path: Path) -> socket.socket:
+    """Raises `OSError`, `ValueError`."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.connect(str(path))
+    except (OSError, ValueError):
+        sock.close()
+        raise
+    return sock
 
 
 def _ignore() -> None:

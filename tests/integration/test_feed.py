@@ -9,7 +9,10 @@ import pytest
 
 from rig import Client, Node, client_of, sidecar_of
 from sidecar import feed
-from sidecar.node.log import list_segments
+from sidecar.errors import SidecarError, SourceMissing
+from sidecar.feed import Feed
+from sidecar.node.log import LogReader, list_segments
+from sidecar.node.transitions import Block
 
 pytestmark = pytest.mark.anyio
 
@@ -115,6 +118,43 @@ async def test_a_log_that_went_back_is_waited_for(tmp_path: Path) -> None:
             updates = [one for one in await client.quiet() if one["channel"] == "l4Book"]
             assert [one["height"] for one in updates][-1] == 60
             assert all(one["height"] > 45 for one in updates)
+
+
+async def test_a_log_that_can_be_opened_but_not_read_is_tried_with_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where each attempt takes the last descriptor: it would go round thousands of times."""
+    recover, attempts, fails = Feed._recover, 0, True
+    next_block = LogReader.next_block
+
+    async def counted(self: Feed, error: SidecarError) -> None:
+        nonlocal attempts
+        attempts += 1
+        await recover(self, error)
+
+    def refused(reader: LogReader) -> Block | None:
+        block = next_block(reader)
+        if block is None and fails:
+            raise SourceMissing("can't be read: Too many open files", path=tmp_path)
+        return block
+
+    with Node(tmp_path / "ipc") as node:
+        node.step(5)
+        async with sidecar_of(node) as sidecar:
+            monkeypatch.setattr(Feed, "_recover", counted)
+            monkeypatch.setattr(Feed, "_go_on", _opens_a_reader)
+            monkeypatch.setattr(LogReader, "next_block", refused)
+            node.step()  # wakes it
+            await anyio.sleep(0.5)
+            assert 1 <= attempts < 50
+            fails = False
+            node.step(3)
+            await sidecar.reaches(9)
+
+
+def _opens_a_reader(self: Feed) -> bool:
+    self._reader = self._origin.reader(self._state.height)
+    return True
 
 
 async def test_silence_is_stale_and_old_blocks_are_behind(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ class Client:
         self.received = 0
         self.first = b""  # that came
         self.code: int | None = None
-        self.ended_at = 0.0
+        self.began = time.monotonic()
+        self.lived_s = 0.0
         self.open = False
         self._checks = checks  # reads every frame
         self._tail = b""
@@ -62,7 +63,7 @@ class Client:
 
     def end(self) -> None:
         """The peer has ended."""
-        self.ended_at = time.monotonic()
+        self.lived_s = time.monotonic() - self.began
         self.code = 1006
         for size in range(2, 126):
             if self._tail[-size - 2 : -size] == bytes((0x88, size)):
