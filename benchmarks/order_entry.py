@@ -94,13 +94,15 @@ class Timings:
             self._read = _clocks()
             feed(records, data)
 
-        def timed_submit(submitter: Submitter, body: bytes, received_ns: int, told: Any) -> None:
+        def timed_submit(
+            submitter: Submitter, body: bytes, received_ns: int, told: Any, *, urgent: bool
+        ) -> None:
             def timed_told(answer: Any) -> None:
                 told(answer)
                 back = _since(self._read)
                 self.parts.append((to_node[0] + back[0], to_node[1] + back[1]))
 
-            submit(submitter, body, received_ns, timed_told)
+            submit(submitter, body, received_ns, timed_told, urgent=urgent)
             self.submitted_ns = time.perf_counter_ns()
             to_node = _since(self._started.pop(body))
 
