@@ -12,8 +12,6 @@ import anyio
 from anyio.abc import TaskGroup
 
 from sidecar.api.channels import Channels
-from sidecar.api.messages import encode
-from sidecar.api.topics import Topic
 from sidecar.checkpoints import Checkpoints, find_directory, lock_directory, open_directory
 from sidecar.config import Settings, SourceSettings
 from sidecar.feed import Feed
@@ -28,13 +26,12 @@ from sidecar.node.source import open_source
 from sidecar.node.starts import Start
 from sidecar.node.submitter import Submitter
 from sidecar.pipeline import run_pipeline
-from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode
 from sidecar.recovery.recover import recover
 from sidecar.recovery.repair import Repairer
 from sidecar.recovery.resume import Resumer
-from sidecar.recovery.scope import Scope
 from sidecar.recovery.verifier import Verifier
+from sidecar.restarts import Restarts
 from sidecar.server.hub import Hub
 from sidecar.server.listener import bind, fit_descriptors
 from sidecar.server.operator import OperatorServer, health_pages
@@ -140,7 +137,7 @@ class App:
             if self._role.is_first:
                 self._keep_checkpoints(tasks, own, start, state)
             hub, channels = Hub(), Channels(state)
-            restarts = _Restarts(channels, hub, state)
+            restarts = Restarts(channels, hub, state)
             feed = Feed(
                 start.reader, origin, state, health, restarts.all, busy_poll=source.busy_poll
             )
@@ -254,37 +251,6 @@ class App:
         if self._on_ready is not None:
             self._on_ready(host, server.port)
         await server.serve()
-
-
-class _Restarts:
-    """Sends subscribers on from what was rebuilt."""
-
-    def __init__(self, channels: Channels, hub: Hub, state: ChainState) -> None:
-        self._channels = channels
-        self._hub = hub
-        self._state = state
-
-    def all(self, first_missed: int, reason: str) -> None:
-        """Everything was."""
-        self._restart(lambda _: True, first_missed, reason)
-
-    def part(self, scope: Scope, first_wrong: int, reason: str) -> None:
-        """Some books and accounts were."""
-
-        def concerns(topic: Topic) -> bool:
-            if topic.channel.reads_book:
-                return topic.market in scope.books
-            if topic.channel.reads_orders and scope.books:
-                return True
-            return topic.user in scope.users and topic.channel.needs is None
-
-        self._restart(concerns, first_wrong, reason)
-
-    def _restart(self, concerns: Callable[[Topic], bool], first: int, reason: str) -> None:
-        height = self._state.height
-        for topic, gap, snapshot in self._channels.restart(concerns, first, reason):
-            messages = [one for one in (gap, snapshot) if one is not None]
-            self._hub.restart(topic, b"".join(frames.text(encode(one)) for one in messages), height)
 
 
 def _bounds(source: SourceSettings) -> Bounds:

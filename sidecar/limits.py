@@ -138,12 +138,14 @@ RECENT_BYTES_MAX = 256 << 20  # frames of EVERY topics kept to resume from, of a
 TOPIC_LINGER_S = 60.0  # a topic that nobody reads any more is kept up: clients come back
 TOPICS_LINGERING_MAX = 2_000
 RESUME_BLOCKS_MAX = 200_000  # run again for one client; beyond, a gap is told
+RESUME_AHEAD_BLOCKS_MAX = 10_000  # twenty minutes of the fastest chain: no sidecar is so far behind
 RESUME_AHEAD_S = 30.0  # to reach a height that another sidecar had reached
 RESUMPTIONS_WAITING_MAX = 10_000  # of all clients
 
 # Rebuilding what is known to be wrong
 REBUILD_SLICE_S = 0.005  # the longest time without letting the server run
 REBUILD_POLL_S = 0.05  # how soon a fault is seen
+REBUILD_QUIET_S = 5.0  # without a block that was read before: the log was cut
 REBUILD_RETRY_S = 1.0  # after an attempt that no snapshot made good; doubled each time
 REBUILD_RETRY_MAX_S = 60.0
 

@@ -69,10 +69,17 @@ def doubt(state: ChainState, user: bytes) -> Fault | None:
     wrong = state.faults.books
     if not wrong:
         return None
+    return next(
+        (wrong[market] for market in sorted(markets_of(state, user)) if market in wrong), None
+    )
+
+
+def markets_of(state: ChainState, user: bytes) -> set[int]:
+    """Where a user has or had orders. O(orders and statuses kept)."""
     known = state.users.look(user)
     markets = {market for market, _ in known.resting.values()}
     markets.update(status.market for status in known.statuses or ())
-    return next((wrong[market] for market in sorted(markets) if market in wrong), None)
+    return markets
 
 
 def open_orders(state: ChainState, user: bytes) -> list[BasicOrderView]:

@@ -76,6 +76,7 @@ class Channel(ABC):
     delivery: ClassVar[Delivery]
     parameters: ClassVar[type[msgspec.Struct]]  # what a subscription may hold beside its type
     reads_book: ClassVar[bool] = False  # shows a market's book: nothing, while that is wrong
+    sums_up_books: ClassVar[bool] = False  # shows something of books, less those that are wrong
     reads_orders: ClassVar[bool] = False  # shows a user's open orders: not while a book is in doubt
     needs: ClassVar[Needs | None] = None  # to make past messages again; None: they can't be
 

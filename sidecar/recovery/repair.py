@@ -105,6 +105,7 @@ class Repairer:
         state = self._state
         for _, what in _described(state, books, accounts):
             _log.warning("repaired", what=what, height=state.height, snapshot=from_height)
+        owners = {order.user for id_ in books for order in state.markets[id_].book.orders.values()}
         for market_id in books:
             state.adopt_book(rebuilt.markets[market_id])
         for address in accounts:
@@ -112,7 +113,8 @@ class Repairer:
         faults = [*books.values(), *accounts.values()]
         first = min(faults, key=lambda fault: fault.height)
         self.repairs += len(faults)
-        self._on_repaired(Scope(books=books, users=accounts), first.height, first.what)
+        scope = Scope(books=books, users=accounts, owners=owners)
+        self._on_repaired(scope, first.height, first.what)
 
 
 async def refresh(origin: Origin, state: ChainState) -> None:

@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, Callable
 
 import anyio
 
-from sidecar.limits import REBUILD_POLL_S
+from sidecar.errors import LogGap
+from sidecar.limits import REBUILD_POLL_S, REBUILD_QUIET_S
 from sidecar.node.follow import Reader
 from sidecar.node.starts import Start
 from sidecar.recovery.scope import Scope
@@ -42,14 +43,21 @@ class Replica:
 
     async def run(self, reader: Reader, height: Callable[[], int]) -> AsyncGenerator[Changes, None]:
         """Block after block until the state is at `height()` or above, then ends in that very
-        moment: nothing else has run since. Waits for the node where the reader is behind.
+        moment: nothing else has run since.
 
-        Raises what the reader raises.
+        Raises what the reader raises, and `LogGap` where the log ends below, though somebody has
+        read it up to there: it was cut.
         """
+        quiet_s = 0.0
         while self.state.height < height():
             block = reader.next_block()
             if block is None:
+                if quiet_s >= REBUILD_QUIET_S:
+                    what = f"the log ends at height {self.state.height}, below {height()}"
+                    raise LogGap(what, height=self.state.height + 1)
                 await anyio.sleep(REBUILD_POLL_S)
+                quiet_s += REBUILD_POLL_S
                 continue
+            quiet_s = 0.0
             yield self.state.apply(block if self._scope is None else self._scope.block(block))
             await self._slices.breathe()

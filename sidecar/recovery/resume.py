@@ -8,8 +8,9 @@ Who misses something of the same kind is served by one run. What can't be made a
 gap, then the client gets a fresh snapshot.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing, closing
 from typing import Protocol
 
@@ -18,9 +19,10 @@ import anyio
 from sidecar.api.channels import Channels
 from sidecar.api.messages import encode
 from sidecar.api.topics import Message, Needs, Topic
-from sidecar.errors import LogGap, NodeError, SidecarError
+from sidecar.errors import LogGap, NodeError, SidecarError, StateMismatch
 from sidecar.limits import (
     REBUILD_POLL_S,
+    RESUME_AHEAD_BLOCKS_MAX,
     RESUME_AHEAD_S,
     RESUME_BLOCKS_MAX,
     RESUMPTIONS_WAITING_MAX,
@@ -54,13 +56,14 @@ class Client(Protocol):
 class Resumption:
     """One topic that one client has read up to `height`, which moves on with what it is sent."""
 
-    __slots__ = ("by", "client", "height", "topic")
+    __slots__ = ("by", "client", "height", "topic", "wanted")
 
     def __init__(self, topic: Topic, height: int, client: Client) -> None:
         self.topic = topic
         self.height = height
         self.client = client
         self.by = time.monotonic() + RESUME_AHEAD_S
+        self.wanted = True  # until the client gives it up
 
     def lost(self, reason: str) -> None:
         """Tells the client."""
@@ -86,6 +89,11 @@ class Resumer:
 
     def add(self, resumption: Resumption) -> None:
         """Sees to it that the client hears of `resumption` again, in one way or the other."""
+        if resumption.height > self._state.height + RESUME_AHEAD_BLOCKS_MAX:
+            resumption.lost(self._not_there_yet(resumption))
+            return
+        if len(self._waiting) >= RESUMPTIONS_WAITING_MAX:
+            self._waiting = [one for one in self._waiting if one.wanted]
         if len(self._waiting) >= RESUMPTIONS_WAITING_MAX:
             resumption.lost("too many clients are coming back at once")
             return
@@ -101,7 +109,7 @@ class Resumer:
                 await self._work_off()
 
     async def _work_off(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = [one for one in self._waiting if one.wanted], []
         height = self._state.height
         ahead = [one for one in waiting if one.height > height]
         due = [one for one in waiting if one.height <= height]
@@ -116,55 +124,88 @@ class Resumer:
         now = time.monotonic()
         for one in ahead:
             if one.height > self._state.height and now >= one.by:
-                reason = f"this sidecar is at height {self._state.height}, below {one.height}"
-                one.lost(reason)
+                one.lost(self._not_there_yet(one))
             else:
                 self._waiting.append(one)
+
+    def _not_there_yet(self, one: Resumption) -> str:
+        return f"this sidecar is at height {self._state.height}, below {one.height}"
 
     async def _rerun(self, group: list[Resumption], needs: Needs) -> None:
         """Sends each what it missed, or tells it that this can't be."""
         markets = self._state.markets.values()
         self._origin.know({market.symbol: market.id for market in markets})
-        group = _without(
-            group, self._too_old(group), "too long ago to run the log again from there"
-        )
-        reason = "no snapshot and no log reach back so far"
+        oldest = self._state.height - RESUME_BLOCKS_MAX
+        group = await _without(group, oldest, "too long ago to run the log again from there")
         while group:
+            reached = self._reach(sorted({one.height for one in group}), needs)
+            group = await _without(group, reached, "no snapshot and no log reach back so far")
+            if not group:
+                return
+            failure = await self._run_again(group, needs)
+            if failure is None:
+                self.runs += 1
+                return
             first = min(one.height for one in group)
-            start = self._start(first, needs)
-            if start is None:
-                oldest = [one for one in group if one.height == first]
-                group = _without(group, oldest, reason)
-                continue
+            passable = max(failure.height, first + 1) if failure.height else math.inf
+            group = await _without(group, passable, str(failure))
+
+    def _reach(self, heights: list[int], needs: Needs) -> float:
+        """The lowest of the heights that some start and the log behind it reach back to; infinity
+        for none. O(log heights) looks.
+        """
+        low, high = 0, len(heights)
+        while low < high:
+            middle = (low + high) // 2
+            if self._is_reached(heights[middle], needs):
+                high = middle
+            else:
+                low = middle + 1
+        return heights[low] if low < len(heights) else math.inf
+
+    def _is_reached(self, height: int, needs: Needs) -> bool:
+        for start in self._starts(height, needs):
+            with closing(start.reader):
+                try:
+                    start.reader.next_block()
+                except NodeError as error:
+                    _log.debug("not reached", height=height, reason=str(error))
+                    return False
+            return True
+        return False
+
+    async def _run_again(self, group: list[Resumption], needs: Needs) -> LogGap | None:
+        """One run for all of the group, from the best start that leads to the end. Why there is
+        none, with the height that none gets past.
+        """
+        first = min(one.height for one in group)
+        failure = LogGap("no snapshot and no log reach back so far", height=first + 1)
+        for start in self._starts(first, needs):
             try:
                 with closing(start.reader):
                     await _Run(self._state, self._since, group).go(start, needs)
             except LogGap as error:
-                reason = str(error)
-                group = _without(group, [one for one in group if one.height == first], reason)
-            except SidecarError as error:
-                _log.warning("run again failed", height=start.height, reason=str(error))
-                group = _without(group, group, str(error))
+                return error
+            except SidecarError as error:  # of this start, perhaps: another may do
+                _log.warning(f"{start.origin or 'log'} not used", reason=str(error))
+                failure = LogGap(str(error), height=getattr(error, "height", None))
             else:
-                self.runs += 1
-                return
+                return None
+        return failure
 
-    def _too_old(self, group: list[Resumption]) -> list[Resumption]:
-        oldest = self._state.height - RESUME_BLOCKS_MAX
-        return [one for one in group if one.height < oldest]
-
-    def _start(self, height: int, needs: Needs) -> Start | None:
+    def _starts(self, height: int, needs: Needs) -> Iterator[Start]:
         try:
             if needs is Needs.NOTHING:
                 after = max(height - 1, 0)  # its messages say what the first missed one follows
-                return Start("", after, self._state.time_ns, (), self._origin.reader(after))
+                yield Start("", after, self._state.time_ns, (), self._origin.reader(after))
+                return
             for start in self._origin.starts(height):
                 if needs is Needs.BOOKS or start.whole:
-                    return start
-                start.reader.close()
+                    yield start
+                else:
+                    start.reader.close()
         except NodeError as error:
             _log.info("no place to start from", height=height, reason=str(error))
-        return None
 
 
 class _Run:
@@ -190,10 +231,11 @@ class _Run:
             readers[topics[one.topic]].append(one)
         async with aclosing(replica.run(start.reader, self._target)) as run:
             async for changes in run:
+                self._check(replica.state)
                 for topic, message in channels.publish(changes):
                     _replay(readers[topic], message, changes.height)
-                self._note(changes.height)
-                self._check(replica.state)
+                if not self._note(changes.height):
+                    return
         self._hand_over()
         seconds = round(time.monotonic() - began, 3)
         _log.info(
@@ -219,9 +261,13 @@ class _Run:
         since = self._since(one.topic)
         return self._live.height if since is None else max(since, one.height)
 
-    def _note(self, height: int) -> None:
+    def _note(self, height: int) -> bool:
+        """Whether anybody still wants it."""
+        wanted = False
         for one in self._group:
             one.height = max(one.height, height)
+            wanted = wanted or one.wanted
+        return wanted
 
     def _hand_over(self) -> None:
         for one in self._group:
@@ -230,7 +276,8 @@ class _Run:
     def _check(self, replica: ChainState) -> None:
         wrong = replica.faults.everything or next(iter(replica.faults.books.values()), None)
         if wrong is not None:
-            raise LogGap(f"the log contradicts itself: {wrong.what}", height=wrong.height)
+            what = f"the log contradicts itself: {wrong.what}"
+            raise StateMismatch(what, height=wrong.height)
 
 
 def _replay(readers: Iterable[Resumption], message: Message, height: int) -> None:
@@ -248,7 +295,13 @@ def _scope_of(group: list[Resumption], needs: Needs) -> Scope:
     return Scope(books=books, markets=markets, users=users)
 
 
-def _without(group: list[Resumption], lost: list[Resumption], reason: str) -> list[Resumption]:
-    for one in lost:
-        one.lost(reason)
-    return [one for one in group if one not in lost]
+async def _without(group: list[Resumption], below: float, reason: str) -> list[Resumption]:
+    """The group without those at heights below; they are told why."""
+    kept, slices = list[Resumption](), Slices()
+    for one in group:
+        if one.height >= below:
+            kept.append(one)
+        else:
+            one.lost(reason)
+            await slices.breathe()
+    return kept

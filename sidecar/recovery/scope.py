@@ -37,10 +37,13 @@ class Scope:
         books: Iterable[int] = (),
         markets: Iterable[int] = (),
         users: Iterable[bytes] = (),
+        owners: Iterable[bytes] = (),
     ) -> None:
+        """`owners`: who had orders in the books before they were rebuilt."""
         self.books = frozenset(books)
         self.markets = frozenset(markets) | self.books
         self.users = frozenset(users)
+        self.owners = frozenset(owners)
 
     def rows(self, rows: Iterable[Any]) -> Iterator[Any]:
         """Those of a snapshot that concern it; every market is listed."""

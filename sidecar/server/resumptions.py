@@ -36,6 +36,7 @@ class Resumptions:
         """The client does not want it any more, or is gone."""
         held = self._held.pop(topic, None)
         if held is not None:
+            held.resumption.wanted = False
             self._services.hub.unsubscribe(held.nobody, topic)
 
     def cancel_all(self) -> None:

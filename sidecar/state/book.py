@@ -70,7 +70,7 @@ class Book:
         """
         if order.oid in self.orders:
             raise StateMismatch(f"order {order.oid} is added but rests already")
-        if order.px <= 0 or order.sz < 0:
+        if order.px <= 0 or order.sz < 0 or order.oid < 0:
             raise StateMismatch(f"order {order.oid} is added at {order.px} with size {order.sz}")
         if order.side == BID:
             rank, levels = -order.px, self.bids
@@ -95,7 +95,7 @@ class Book:
         levels) for the first one at its price.
         """
         oid, px, sz = order.oid, order.px, order.sz
-        if oid in self.orders or px <= 0 or sz < 0:
+        if oid in self.orders or px <= 0 or sz < 0 or oid < 0:
             self.add(order, 0, {})  # says what is wrong
             return
         rank, levels = (-px, self.bids) if order.side == BID else (px, self.asks)

@@ -45,4 +45,7 @@ def check_book(book: Book, check: BookCheck) -> None:
 
 def _side_hash(orders: Iterable[Order]) -> int:
     pack = _FIELDS.pack
-    return crc32c(b"".join([pack(order.oid, order.px, order.sz) for order in orders]))
+    try:
+        return crc32c(b"".join([pack(order.oid, order.px, order.sz) for order in orders]))
+    except struct.error:
+        raise StateMismatch("an order has an id, price or size beyond 64 bits") from None

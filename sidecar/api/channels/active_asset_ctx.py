@@ -16,6 +16,7 @@ class ActiveAssetCtxChannel(MarketChannel):
 
     name = "activeAssetCtx"
     delivery = Delivery.LATEST
+    sums_up_books = True
 
     def __init__(self, state: ChainState) -> None:
         super().__init__(state)

@@ -24,6 +24,7 @@ class AllMidsChannel(Channel):
 
     name = "allMids"
     delivery = Delivery.LATEST
+    sums_up_books = True
     parameters = AllMidsParameters
 
     def __init__(self, state: ChainState) -> None:
