@@ -1,0 +1,38 @@
+"""R7: connections whose request heads come a byte a second."""
+
+import time
+
+from sidecar.limits import REQUEST_HEAD_TIMEOUT_S
+from tests.load.report import Options, Row, at_most, is_equal, share
+from tests.load.stand import KIB, fit, stand
+from tests.load.wire import UPGRADE
+
+
+def run(options: Options) -> list[Row]:
+    """Measures."""
+    clients = fit(options.clients)
+    with stand(options) as there:
+        server = there.serve()
+        swarm, watch = there.swarm(server), there.watch(server)
+        swarm.pump(2.0)
+        before = most = server.rss
+        begin = time.monotonic()
+        peers = swarm.join(clients, UPGRADE[:1], answers=False)
+        joined, sent = time.monotonic(), 1
+        while swarm.living and time.monotonic() - joined < 3 * REQUEST_HEAD_TIMEOUT_S:
+            swarm.pump(1.0)
+            most = max(most, server.rss)
+            for peer in swarm.living:
+                peer.say(UPGRADE[sent : sent + 1])
+            sent += 1
+        seen = watch.end().between(begin, time.monotonic())
+        refused = sum(peer.first.startswith(b"HTTP/1.1 408 ") for peer in peers)
+        last = max(peer.ended_at for peer in peers) - joined
+        return [
+            share("R7", "cut", sum(peer.code is not None for peer in peers), clients),
+            share("R7", "told 408", refused, clients),
+            at_most("R7", "the last one, after it came", last, REQUEST_HEAD_TIMEOUT_S + 1, "s"),
+            at_most("R7", "p99 of a new client's handshake", seen.handshakes_p99_ms, 100, "ms"),
+            at_most("R7", "memory of each", (most - before) / clients / KIB, 16, "KiB"),
+            is_equal("R7", "what the others' clients complain about", watch.faults, []),
+        ]
