@@ -91,6 +91,10 @@ class SourceMissing(NodeError):
     """A directory or file that has to be there is not."""
 
 
+class SourceBusy(SourceMissing):
+    """No descriptor or memory is left to look at a file with; nothing is wrong with the file."""
+
+
 class NodeUnreachable(NodeError):
     """The node's info server gives no answer, or none that can be used. It may later on."""
 

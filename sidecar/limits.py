@@ -157,6 +157,8 @@ FRESHNESS_INTERVAL_S = 0.25
 # Following the node
 FOLLOW_POLL_S = 1.0  # a sleeping follower looks by itself this often
 FOLLOW_POLL_WITHOUT_INOTIFY_S = 0.005  # where the system has no inotify instance left
+FOLLOW_BUSY_S = 0.1  # before it looks again where no descriptor is left
+FOLLOW_COMPLAIN_S = 5.0  # from one line about that to the next
 BEHIND_WARN_S = 5.0  # a stream of the node without a row that the others have, for so long
 FOLLOW_SLICE_S = 0.005  # while catching up, the longest time without letting the server run
 SOURCE_RETRY_S = 0.5  # while the node's directory or snapshot is not there yet

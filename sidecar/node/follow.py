@@ -6,6 +6,7 @@ lowest latency for a core of its own. Events can be lost (queue overflow, networ
 a sleeper also looks by itself once a second.
 """
 
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from pathlib import Path
@@ -15,8 +16,11 @@ import anyio
 from anyio.lowlevel import checkpoint
 from inotify_simple import INotify, flags
 
+from sidecar.errors import SourceBusy
 from sidecar.limits import (
     BEHIND_WARN_S,
+    FOLLOW_BUSY_S,
+    FOLLOW_COMPLAIN_S,
     FOLLOW_POLL_S,
     FOLLOW_POLL_WITHOUT_INOTIFY_S,
     FOLLOW_SLICE_S,
@@ -65,6 +69,7 @@ class Follower:
         self.at_head = at_head or anyio.Event()
         self._busy_poll = busy_poll
         self._whole_at = time.monotonic()  # when nothing was missing last
+        self._complained_at = -math.inf
 
     async def blocks(self) -> AsyncGenerator[Block, None]:
         """Every block from the reader's height on, for ever. Raises what the reader raises."""
@@ -75,7 +80,7 @@ class Follower:
         with _Watch() as watch:
             slice_end = time.monotonic() + FOLLOW_SLICE_S
             while True:
-                block = self.reader.next_block()
+                block = await self._look()
                 if block is not None:
                     yield block
                     if time.monotonic() >= slice_end:  # catching up: let the others run
@@ -88,12 +93,29 @@ class Follower:
 
     async def _poll(self) -> AsyncIterator[Block]:
         while True:
-            block = self.reader.next_block()
+            block = await self._look()
             if block is not None:
                 yield block
             else:
                 self._note_idle()
             await checkpoint()
+
+    async def _look(self) -> Block | None:
+        """The next block, None at the head. Where there is nothing left to look with, the reader
+        stays where it is, and keeps what it has open.
+        """
+        while True:
+            try:
+                return self.reader.next_block()
+            except SourceBusy as error:
+                self._complain(error)
+            await anyio.sleep(FOLLOW_BUSY_S)
+
+    def _complain(self, error: SourceBusy) -> None:
+        now = time.monotonic()
+        if now - self._complained_at >= FOLLOW_COMPLAIN_S:
+            self._complained_at = now
+            _log.error("the log can't be looked at", reason=str(error))
 
     def _note_idle(self) -> None:
         """At the head, unless the node has written a part of the next block only: that is said, if

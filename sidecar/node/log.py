@@ -7,13 +7,14 @@
 waiting: "nothing more yet" is an answer. The node's side is `sidecar.node.log_writer`.
 """
 
+import errno
 import os
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
-from sidecar.errors import LogCorrupt, LogGap, SourceMissing
+from sidecar.errors import LogCorrupt, LogGap, SourceBusy, SourceMissing
 from sidecar.limits import RECORD_BYTES_MAX
 from sidecar.node.records import HEAD_BYTES, crc32c, unpack_head
 from sidecar.node.transitions import Block, Logged
@@ -22,6 +23,7 @@ FORMAT = "node-log/1"
 SUFFIX = ".seg"
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)  # what msgspec raises for bytes
 _LOOKS_PER_LISTING = 8
+_OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 
 class SegmentHeader(msgspec.Struct, array_like=True, frozen=True):
@@ -345,7 +347,8 @@ def list_segments(directory: Path) -> list[Path]:
 def unreadable(path: Path, error: OSError) -> SourceMissing:
     """The error of the operating system, with what to do about it."""
     remedy = "; may this user read it?" if isinstance(error, PermissionError) else ""
-    return SourceMissing(f"can't be read: {error.strerror}{remedy}", path=path)
+    kind = SourceBusy if error.errno in _OUT_OF_RESOURCES else SourceMissing
+    return kind(f"can't be read: {error.strerror}{remedy}", path=path)
 
 
 def first_height(segment: Path) -> int:

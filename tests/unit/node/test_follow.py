@@ -1,15 +1,17 @@
 """The follower: wakes when the node writes, survives what inotify can do, lets others run."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from sidecar.errors import LogGap
 from sidecar.node import follow
 from sidecar.node.follow import Follower
-from sidecar.node.log import LogReader
+from sidecar.node.log import LogReader, unreadable
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.transitions import Block
 
@@ -178,3 +180,28 @@ async def test_streams_that_are_apart_are_not_the_head_and_that_is_said(
             reader.missing = []
             await follower.at_head.wait()
             tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("busy_poll", [False, True])
+async def test_without_a_descriptor_to_look_with_it_waits_and_keeps_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, busy_poll: bool
+) -> None:
+    looks = 0
+    next_block = LogReader.next_block
+
+    def exhausted(reader: LogReader) -> Block | None:
+        nonlocal looks
+        looks += 1
+        if 3 <= looks <= 6:
+            raise unreadable(tmp_path, OSError(errno.EMFILE, "Too many open files"))
+        return next_block(reader)
+
+    monkeypatch.setattr(follow, "FOLLOW_BUSY_S", 0.001)
+    monkeypatch.setattr(LogReader, "next_block", exhausted)
+    with LogReader(tmp_path) as reader, LogWriter(tmp_path, "t") as writer:
+        for height in range(1, 6):
+            writer.append(block(height))
+        with capture_logs() as logs, anyio.fail_after(10):
+            follower = Follower(reader, busy_poll=busy_poll)
+            assert await take(follower, 5, lambda _height: None) == [1, 2, 3, 4, 5]
+    assert [one["event"] for one in logs] == ["the log can't be looked at"]  # four times, said once
