@@ -14,14 +14,12 @@ import anyio
 from sidecar.errors import LogCorrupt, LogGap, NodeError, SidecarError, StateMismatch
 from sidecar.limits import REBUILD_RETRY_MAX_S, REBUILD_RETRY_S
 from sidecar.node.follow import Follower, Reader
-from sidecar.node.log import LogReader
 from sidecar.node.starts import Origin, Start
 from sidecar.node.transitions import Block
 from sidecar.recovery.repair import refresh
 from sidecar.recovery.replica import Replica
 from sidecar.recovery.slices import Slices
 from sidecar.state.chain import ChainState
-from sidecar.state.faults import Fault
 from sidecar.state.health import GAP, RESYNCING, Health
 from sidecar.telemetry.logs import get_log
 
@@ -52,7 +50,6 @@ class Feed:
         self._health = health
         self._on_rebuilt = on_rebuilt
         self._busy_poll = busy_poll
-        self._last: Block | None = None  # that was read: what the log has to say again
         self._stuck_at = -1  # the height at which it could not go on last
         self._pause_s = 0.0  # before it is tried again at the same height
 
@@ -65,7 +62,6 @@ class Feed:
                 follower = Follower(self._reader, self.at_head, busy_poll=self._busy_poll)
                 async with aclosing(follower.blocks()) as blocks:
                     async for block in blocks:
-                        self._last = block
                         self._health.note_block(time.monotonic_ns(), time.time_ns(), block.time_ns)
                         yield block
                         if (wrong := self._state.faults.everything) is not None:
@@ -107,36 +103,10 @@ class Feed:
             with closing(reader):
                 if reader.next_block() is None and not reader.is_at_head():
                     return False
-            if self._went_another_way():
-                return False
             self._reader = self._origin.reader(self._state.height)
         except NodeError:
             return False
         return True
-
-    def _went_another_way(self) -> bool:
-        """Whether the log has another block at our height than the one that was read: then all that
-        is known is of a past that never was. A log that begins behind it can't tell.
-        """
-        last, state = self._last, self._state
-        if last is None or last.height != state.height:
-            return False
-        try:
-            with closing(self._origin.reader(state.height - 1)) as reader:
-                block = reader.next_block()
-        except LogGap:
-            return False
-        if block is None or block.height != last.height or self._is_same(block, last):
-            return False
-        what = f"the node went another way: its block {last.height} is another one now"
-        state.faults.everything = Fault(last.height, what)
-        _log.error("rebuilding all", reason=what)
-        return True
-
-    def _is_same(self, block: Block, last: Block) -> bool:
-        if isinstance(self._reader, LogReader):
-            return block == last
-        return block.time_ns == last.time_ns  # those of other nodes are put together by us
 
     async def _jump(self, reason: str) -> bool:
         """Whether a snapshot leads on; then the state is that one's."""
