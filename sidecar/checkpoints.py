@@ -25,6 +25,7 @@ import anyio
 from sidecar.config import CheckpointSettings
 from sidecar.errors import ConfigInvalid
 from sidecar.limits import CHECKPOINT_LOOK_S, CHECKPOINT_NICE, CHECKPOINT_REST
+from sidecar.node.log import block_digest
 from sidecar.node.row_files import RowDirectory, RowFileHeader, RowFormat
 from sidecar.node.starts import Start
 from sidecar.state.chain import ChainState
@@ -174,7 +175,8 @@ class Checkpoints:
 
     def _write(self) -> None:
         state = self._state
-        header = RowFileHeader(FORMAT, self._chain, state.height, state.time_ns)
+        digest = None if state.block is None else block_digest(state.block)
+        header = RowFileHeader(FORMAT, self._chain, state.height, state.time_ns, digest)
         CHECKPOINTS.write(self._path, header, checkpoint_rows(state))
 
     def _kill(self) -> None:

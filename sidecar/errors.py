@@ -6,6 +6,7 @@
     ├── NodeError            what the node wrote can't be used; names file, offset, height
     │   ├── LogCorrupt       bytes that can't be what a node wrote
     │   ├── LogGap           a height is missing
+    │   ├── LogForked        the log has another block where one was read: it is another chain
     │   ├── LogUnwritable    the log can't be written (disk full, permission)
     │   ├── SnapshotInvalid  a snapshot that is torn, corrupt or of another chain
     │   ├── SourceMissing    a directory or file that has to be there is not
@@ -77,6 +78,10 @@ class LogCorrupt(NodeError):
 
 class LogGap(NodeError):
     """A height is missing between what was read and what follows."""
+
+
+class LogForked(NodeError):
+    """The log has another block of a height that was read before: the node went another way."""
 
 
 class LogUnwritable(NodeError):

@@ -2,7 +2,9 @@
 
 A log that can't be read on (a hole, a corrupt record, a file that is gone) is said on `status`, and
 tried again: where it was, in case the trouble has passed, else from a newer snapshot, over the gap.
-The height never goes back: a node that starts again from an older state is waited for.
+The height never goes back: a node that starts again from an older state is waited for. One that
+comes back another way, with another block of our height, is found out by that block: then all that
+is known is wrong, and everything is rebuilt from what the node has.
 """
 
 import time
@@ -11,12 +13,12 @@ from contextlib import aclosing, closing
 
 import anyio
 
-from sidecar.errors import LogCorrupt, LogGap, NodeError, SidecarError, StateMismatch
+from sidecar.errors import LogCorrupt, LogForked, LogGap, NodeError, SidecarError, StateMismatch
 from sidecar.limits import REBUILD_RETRY_MAX_S, REBUILD_RETRY_S
 from sidecar.node.follow import Follower, Reader
 from sidecar.node.starts import Origin, Start
 from sidecar.node.transitions import Block
-from sidecar.recovery.repair import refresh
+from sidecar.recovery.repair import refresh, tell_markets
 from sidecar.recovery.replica import Replica
 from sidecar.recovery.slices import Slices
 from sidecar.state.chain import ChainState
@@ -87,7 +89,8 @@ class Feed:
         else:
             await anyio.sleep(self._pause_s)
             self._pause_s = min(2 * self._pause_s, REBUILD_RETRY_MAX_S / 4)
-        while not (self._go_on() or await self._jump(str(error))):
+        tell_markets(self._origin, self._state)
+        while not (self._go_on() or await self._jump(error)):
             await anyio.sleep(retry_s)
             retry_s = min(2 * retry_s, REBUILD_RETRY_MAX_S / 4)
             await refresh(self._origin, self._state)
@@ -95,34 +98,46 @@ class Feed:
         _log.warning("the feed goes on", height=self._state.height)
 
     def _go_on(self) -> bool:
-        """Whether the next block can be read now, where it could not before."""
+        """Whether the next block can be read now, where it could not before, and follows ours."""
         if self._state.faults.everything is not None:
             return False
         try:
-            reader = self._origin.reader(self._state.height)
-            with closing(reader):
+            with closing(self._reader_behind()) as reader:
                 if reader.next_block() is None and not reader.is_at_head():
                     return False
-            self._reader = self._origin.reader(self._state.height)
+            self._reader = self._reader_behind()
+        except LogForked as error:
+            self._state.mark_everything(str(error))
+            self._health.break_feed(RESYNCING, str(error))
+            _log.error("the node went another way", reason=str(error), height=self._state.height)
+            return False
         except NodeError:
             return False
         return True
 
-    async def _jump(self, reason: str) -> bool:
+    def _reader_behind(self) -> Reader:
+        block = self._state.block
+        if block is None:
+            return self._origin.reader(self._state.height)
+        return self._origin.reader_behind(block)
+
+    async def _jump(self, error: SidecarError) -> bool:
         """Whether a snapshot leads on; then the state is that one's."""
         wrong = self._state.faults.everything
+        reason = str(error) if wrong is None else wrong.what
         try:
             for start in self._origin.starts():
                 if start.height <= self._state.height and wrong is None:
                     start.reader.close()
                 elif await self._rebuild(start, reason):
                     return True
-        except NodeError as error:
-            _log.warning("no place to start from", reason=str(error))
+        except NodeError as missing:
+            _log.warning("no place to start from", reason=str(missing))
         return False
 
     async def _rebuild(self, start: Start, reason: str) -> bool:
-        first_missed = self._state.height + 1
+        wrong = self._state.faults.everything
+        first_missed = self._state.height + 1 if wrong is None else wrong.height
         try:
             replica = Replica(None, Slices())
             await replica.restore(start)

@@ -65,6 +65,13 @@ def encode_block(block: Block) -> bytes:
     return _encoder.encode((block.height, block.time_ns, block.written_ns, block.transitions))
 
 
+def block_digest(block: Block) -> int:
+    """What tells a block from another one of its height. When the node wrote it does not count: a
+    node that starts again may write the same block later. O(transitions).
+    """
+    return crc32c(encode_block(msgspec.structs.replace(block, written_ns=0)))
+
+
 def decode_block(payload: bytes) -> Block:
     """A block from its record's payload. Raises `msgspec.DecodeError`. O(n).
 
@@ -148,18 +155,18 @@ class SegmentReader:
             raise self._corrupt(f"the file shrank to {size} bytes")
         return size == self.offset
 
-    def check_in_place(self) -> None:
+    def check_in_place(self, *, newest: bool) -> None:
         """Raises `LogCorrupt` where the path does not lead to this file any more: nobody will ever
-        append to it.
+        append to it, nor does what lies beside it follow it. All but the `newest` may be retired.
         """
         try:
             replaced = not os.path.samestat(os.fstat(self._fd), self.path.stat())
         except FileNotFoundError:
-            replaced = True
+            replaced = newest
         except OSError as error:
             raise unreadable(self.path, error) from error
         if replaced:
-            raise self._corrupt("the segment was deleted or replaced while it was the newest")
+            raise self._corrupt("the segment was deleted or replaced while it was read")
 
     def _read_header(self) -> bool:
         payload = self.read_record()
@@ -314,7 +321,7 @@ class LogReader:
             return None
         newer = [path for path in list_segments(self.directory) if path.name > segment.path.name]
         if not newer:
-            segment.check_in_place()
+            segment.check_in_place(newest=True)
         return newer[0] if newer else None
 
     def _enter(self, path: Path, before: SegmentReader) -> None:
@@ -322,6 +329,11 @@ class LogReader:
             what = f"the next segment starts at height {first_height(path)}"
             raise LogGap(what, path=path, offset=0, height=before.height + 1)
         segment = SegmentReader(path, chain=self.chain)
+        try:
+            before.check_in_place(newest=False)  # else what was opened is of another log
+        except BaseException:
+            segment.close()
+            raise
         before.close()
         self._segment = segment
 

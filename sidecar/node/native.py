@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sidecar.errors import LogGap, SnapshotInvalid, SourceMissing
+from sidecar.errors import LogForked, LogGap, SnapshotInvalid, SourceMissing
 from sidecar.limits import CHECKPOINT_PREFERRED_BLOCKS
 from sidecar.node.extent import LogExtent
 from sidecar.node.ipc import ChainInfo, IpcDirectory
-from sidecar.node.log import LogReader
-from sidecar.node.row_files import RowDirectory, RowFileReader
+from sidecar.node.log import LogReader, block_digest
+from sidecar.node.row_files import RowDirectory, RowFileHeader, RowFileReader
 from sidecar.node.snapshot import SNAPSHOTS
 from sidecar.node.starts import Start
+from sidecar.node.transitions import Block
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("node")
@@ -39,6 +40,18 @@ class NativeOrigin:
     def reader(self, after: int) -> LogReader:
         """A reader of the blocks above a height, of its own."""
         return LogReader(self._ipc.log, after=after, chain=self._info.chain)
+
+    def reader_behind(self, block: Block) -> LogReader:
+        """A reader of the blocks behind `block`, once the log is seen to hold that very one."""
+        reader = self.reader(block.height - 1)
+        found = _read_one(reader)
+        if found is not None and block_digest(found) == block_digest(block):
+            return reader
+        reader.close()
+        if found is None:
+            raise LogGap("the log ends below it", path=self._ipc.log, height=block.height)
+        what = "the log has another block than the one that was read: the node was replaced"
+        raise LogForked(what, path=self._ipc.log, height=block.height)
 
     def starts(self, at_most: int | None = None) -> Iterator[Start]:
         """The states that there are, the best first, each opened when it is asked for; only those
@@ -90,25 +103,37 @@ def _native_start(
     if reason is not None:
         raise SnapshotInvalid(reason, path=path)
     file = RowFileReader(path, directory.form, chain=chain)
-    time_ns = file.header.time_ns
+    block: Block | None = None
     if height == 0 or extent.first is None or extent.why_not_after(height - 1) is not None:
         reader = LogReader(ipc.log, after=height, chain=chain)
     else:
         reader = LogReader(ipc.log, after=height - 1, chain=chain)
-        _read_own_block(reader, path, time_ns)
-    return Start(chain, height, time_ns, file.rows(), reader, directory.form.noun)
+        block = _read_own_block(reader, path, file.header)
+    noun = directory.form.noun
+    return Start(chain, height, file.header.time_ns, file.rows(), reader, noun, block)
 
 
-def _read_own_block(reader: LogReader, path: Path, time_ns: int) -> None:
-    """The last block of the state in the file. Raises `SnapshotInvalid` where the log has one of
-    another time: the node was set back, and went another way.
+def _read_own_block(reader: LogReader, path: Path, header: RowFileHeader) -> Block:
+    """The last block of the state in the file. Raises `SnapshotInvalid` where the log has another
+    one: the node was set back, and went another way.
     """
+    block = _read_one(reader)
+    differs = ""
+    if block is None or block.time_ns != header.time_ns:
+        differs = "time"
+    elif header.digest is not None and header.digest != block_digest(block):
+        differs = "content"
+    if block is None or differs:
+        reader.close()
+        what = f"the log's block of that height has another {differs}: the node went another way"
+        raise SnapshotInvalid(what, path=path)
+    return block
+
+
+def _read_one(reader: LogReader) -> Block | None:
+    """Its next block; closes it where that fails."""
     try:
-        block = reader.next_block()
+        return reader.next_block()
     except BaseException:
         reader.close()
         raise
-    if block is None or block.time_ns != time_ns:
-        reader.close()
-        what = "the log's block of that height has another time: the node went another way"
-        raise SnapshotInvalid(what, path=path)

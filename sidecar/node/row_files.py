@@ -31,13 +31,14 @@ RowT = TypeVar("RowT")
 
 class RowFileHeader(msgspec.Struct, array_like=True, tag="snapshot", frozen=True):
     """What a file is of: the state after block `height` of `chain`, whose consensus time was
-    `time_ns`.
+    `time_ns`; `digest` is that block's (see `block_digest`), None where it is not known.
     """
 
     format: str
     chain: str
     height: int
     time_ns: int
+    digest: int | None = None
 
 
 class _Chunk(msgspec.Struct, array_like=True, tag="rows", frozen=True):

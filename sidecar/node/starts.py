@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sidecar.node.follow import Reader
+from sidecar.node.transitions import Block
 
 
 @dataclass(frozen=True)
 class Start:
     """A state to start from: the rows of a snapshot or checkpoint (none at height 0) and the reader
     of what follows. `origin` says what the rows are from: "checkpoint", "snapshot" or "log".
+    `block` is the block of that height, where the node's output holds it.
     """
 
     chain: str
@@ -19,6 +21,7 @@ class Start:
     rows: Iterable[Any]
     reader: Reader
     origin: str = "snapshot"
+    block: Block | None = None
 
     @property
     def whole(self) -> bool:
@@ -45,3 +48,8 @@ class Origin(Protocol):
 
     def reader(self, after: int) -> Reader:
         """A reader of the blocks above a height, of its own. Raises `NodeError`."""
+
+    def reader_behind(self, block: Block) -> Reader:
+        """A reader of the blocks behind one that was read before. Raises `NodeError`: `LogForked`
+        where the node has another one of that height.
+        """

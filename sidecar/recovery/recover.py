@@ -39,6 +39,7 @@ def _restore(start: Start) -> ChainState:
     began = time.monotonic()
     state = ChainState(strict=False)
     restore_rows(state, start.height, start.time_ns, start.rows)
+    state.block = start.block
     orders = sum(len(market.book.orders) for market in state.markets.values())
     seconds = round(time.monotonic() - began, 3)
     _log.info(

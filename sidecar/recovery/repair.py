@@ -119,11 +119,16 @@ class Repairer:
 
 async def refresh(origin: Origin, state: ChainState) -> None:
     """Asks the node for a newer state, where it can be asked."""
-    origin.know({market.symbol: market.id for market in state.markets.values()})
+    tell_markets(origin, state)
     try:
         await origin.refresh()
     except NodeError as error:
         _log.warning("no new snapshot", reason=str(error))
+
+
+def tell_markets(origin: Origin, state: ChainState) -> None:
+    """Those of the state are the ids that every reader goes on with."""
+    origin.know({market.symbol: market.id for market in state.markets.values()})
 
 
 def _described(

@@ -33,6 +33,7 @@ class Replica:
         for row in rows:
             state.restore_row(row)
             await self._slices.breathe()
+        state.block = start.block
 
     def list_markets(self, like: ChainState, height: int) -> None:
         """Without a snapshot: nothing but the listings of another state, at a height whose past

@@ -74,6 +74,7 @@ class ChainState:
         self.allowance: Callable[[bytes], tuple[int, int]] | None = None  # by who takes orders
         self.height = 0
         self.time_ns = 0
+        self.block: Block | None = None  # the one of that height; None where it was not read
         self.markets: dict[int, Market] = {}
         self.by_symbol: dict[str, Market] = {}
         self.users = Users()
@@ -178,6 +179,7 @@ class ChainState:
         self._placed.clear()
         self._note_heights(changes)
         self.height = block.height
+        self.block = block
         return changes
 
     def _apply(self, transitions: Iterator[Transition]) -> bool:
@@ -205,6 +207,12 @@ class ChainState:
         self.faults.found += 1
         market.fault = self.faults.books.setdefault(market.id, Fault(self.height, what))
 
+    def mark_everything(self, what: str) -> None:
+        """Likewise where no part is to blame alone."""
+        self.faults.found += 1
+        if self.faults.everything is None:
+            self.faults.everything = Fault(self.height, what)
+
     def adopt(self, rebuilt: "ChainState") -> None:
         """Takes over everything of a state that was rebuilt elsewhere. A market that is not in it
         stays listed, empty. O(markets).
@@ -215,6 +223,7 @@ class ChainState:
         for name in (
             "height",
             "time_ns",
+            "block",
             "markets",
             "by_symbol",
             "users",

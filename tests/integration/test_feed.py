@@ -9,9 +9,12 @@ import pytest
 
 from rig import Client, Node, client_of, sidecar_of
 from sidecar import feed
+from sidecar.devnet.rows import snapshot_rows
 from sidecar.errors import SidecarError, SourceMissing
 from sidecar.feed import Feed
+from sidecar.node import follow
 from sidecar.node.log import LogReader, list_segments
+from sidecar.node.snapshot import AccountRow
 from sidecar.node.transitions import Block
 
 pytestmark = pytest.mark.anyio
@@ -21,6 +24,7 @@ pytestmark = pytest.mark.anyio
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "REBUILD_RETRY_S", 0.04)
     monkeypatch.setattr(feed, "REBUILD_RETRY_MAX_S", 0.4)
+    monkeypatch.setattr(follow, "FOLLOW_POLL_S", 0.05)
 
 
 async def up_to_status(client: Client, state: str) -> list[Any]:
@@ -155,6 +159,62 @@ async def test_a_log_that_can_be_opened_but_not_read_is_tried_with_pauses(
 def _opens_a_reader(self: Feed) -> bool:
     self._reader = self._origin.reader(self._state.height)
     return True
+
+
+def replace_log(node: Node, other: Node) -> None:
+    """The one node's log becomes the other one's."""
+    for segment in list_segments(node.ipc.log):
+        segment.unlink()
+    for segment in list_segments(other.ipc.log):
+        shutil.copy(segment, node.ipc.log)
+
+
+async def test_a_node_that_comes_back_another_way_is_found_out_and_everything_rebuilt(
+    tmp_path: Path,
+) -> None:
+    shown = Node(tmp_path / "ipc", segment_blocks=10)
+    other = Node(tmp_path / "other", segment_blocks=10, actions_per_block=30)  # at the same times
+    with shown, other:
+        shown.step(45)
+        async with sidecar_of(shown) as sidecar, client_of(sidecar) as client:
+            await client.subscribe(type="status")
+            await client.next()
+            await client.subscribe(type="trades", coin="TOYOTA")
+            other.step(45)
+            assert other.blocks[-1].time_ns == shown.blocks[-1].time_ns
+            replace_log(shown, other)
+            shutil.copy(other.snapshot(), shown.ipc.snapshots)
+            seen = await up_to_status(client, "resyncing")
+            assert "another block than the one that was read" in seen[-1]["data"]["feed"]["reason"]
+            seen = await up_to_status(client, "live")
+            (gap,) = [one["data"] for one in seen if one["channel"] == "gap"]
+            assert (gap["from"], gap["to"]) == (45, 45)
+            assert "the node was replaced" in gap["reason"]
+            assert not sidecar.state.faults
+            balances = {
+                row.user: row.balance
+                for row in snapshot_rows(other.chain)
+                if isinstance(row, AccountRow)
+            }
+            assert balances
+            assert {user: sidecar.state.users.look(user).balance for user in balances} == balances
+
+
+async def test_a_node_that_comes_back_the_same_way_is_followed_on(tmp_path: Path) -> None:
+    shown = Node(tmp_path / "ipc", segment_blocks=10)
+    again = Node(tmp_path / "again", segment_blocks=7)  # the same chain, in other segments
+    with shown, again:
+        shown.step(45)
+        async with sidecar_of(shown) as sidecar, client_of(sidecar) as client:
+            for kind in ("trades", "blocks"):
+                await client.subscribe(type=kind, coin="TOYOTA")
+            again.step(48)
+            replace_log(shown, again)
+            seen = [await client.next()]
+            while seen[-1].get("height") != 48:
+                seen.append(await client.next())
+            assert "gap" not in [one["channel"] for one in seen + await client.quiet()]
+            assert sidecar.state.block == again.blocks[-1]
 
 
 async def test_silence_is_stale_and_old_blocks_are_behind(tmp_path: Path) -> None:

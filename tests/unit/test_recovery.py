@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from sidecar.checkpoints import CHECKPOINTS, FORMAT
+from sidecar.checkpoints import CHECKPOINTS, FORMAT, Checkpoints
 from sidecar.config import SourceSettings
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
@@ -16,7 +17,7 @@ from sidecar.devnet.rows import snapshot_header, snapshot_rows
 from sidecar.errors import LogCorrupt, LogGap, SnapshotInvalid, StateMismatch
 from sidecar.limits import CHECKPOINT_PREFERRED_BLOCKS
 from sidecar.node.ipc import IpcDirectory
-from sidecar.node.log import LogReader, list_segments
+from sidecar.node.log import LogReader, block_digest, list_segments
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.row_files import RowDirectory, RowFileHeader, RowFileReader
 from sidecar.node.snapshot import AccountRow, RestingRow, list_snapshots, write_snapshot
@@ -168,6 +169,32 @@ async def test_a_checkpoint_above_the_logs_head_is_refused(made: Made) -> None:
 async def test_a_log_that_went_another_way_is_noticed_by_its_times(made: Made) -> None:
     made.write(ChainState(), "devnet-1", height=27, time_ns=5)
     assert ("checkpoint", 27) not in await made.origins()
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_a_log_that_went_another_way_at_the_same_times_is_noticed_by_its_block(
+    made: Made, *, same: bool
+) -> None:
+    with LogReader(made.ipc.log, after=26) as reader:
+        block = reader.next_block()
+    assert block is not None
+    kept = block.transitions[0 if same else 1 :]
+    mine = msgspec.structs.replace(block, written_ns=7, transitions=kept)  # the clock is no matter
+    header = RowFileHeader(FORMAT, "devnet-1", 27, block.time_ns, block_digest(mine))
+    made.own.form.write(made.own.path, header, [])
+    assert (("checkpoint", 27) in await made.origins()) is same
+
+
+async def test_a_checkpoint_says_which_block_it_stands_behind(tmp_path: Path, made: Made) -> None:
+    start, state = recover(await made.starts())
+    finished(start, state)
+    own = RowDirectory(tmp_path / "new", CHECKPOINTS)
+    own.path.mkdir()
+    Checkpoints(own, start, state, blocks=1).write_last()
+    with LogReader(made.ipc.log, after=BLOCKS - 1) as reader:
+        block = reader.next_block()
+    assert block is not None
+    assert RowFileReader(own.list()[0], CHECKPOINTS).header.digest == block_digest(block)
 
 
 async def test_an_empty_log_refuses_checkpoints_and_takes_the_nodes_snapshots(made: Made) -> None:

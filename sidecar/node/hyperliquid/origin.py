@@ -10,6 +10,7 @@ from sidecar.node.hyperliquid.snapshot import HyperliquidSnapshot
 from sidecar.node.hyperliquid.snapshot_files import SnapshotFiles
 from sidecar.node.hyperliquid.start import open_first_snapshot, open_snapshot_files
 from sidecar.node.starts import Start
+from sidecar.node.transitions import Block
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("node")
@@ -43,6 +44,10 @@ class HyperliquidOrigin:
     def reader(self, after: int) -> HyperliquidReader:
         """A reader of the blocks above a height."""
         return HyperliquidReader(self._data, after=after, markets=self._markets)
+
+    def reader_behind(self, block: Block) -> HyperliquidReader:
+        """Likewise behind a block; the network agrees on one of each height."""
+        return self.reader(block.height)
 
     def diffs(self, snapshot: HyperliquidSnapshot) -> DiffReader:
         """A reader of book steps alone, from a snapshot on."""

@@ -279,9 +279,19 @@ def test_a_log_that_was_deleted_or_replaced_is_named_not_waited_for(tmp_path: Pa
             only_segment(tmp_path).unlink()
             if replace:
                 write(tmp_path, 3)
-            with pytest.raises(LogCorrupt, match="deleted or replaced while it was the newest"):
+            with pytest.raises(LogCorrupt, match="deleted or replaced while it was read"):
                 for _ in range(200):
                     reader.next_block()
+
+
+def test_a_log_that_was_replaced_at_a_segments_end_is_not_read_on(tmp_path: Path) -> None:
+    write(tmp_path, 3, segment_blocks=3)
+    with LogReader(tmp_path, chain="test") as reader:
+        assert len(list(iter(reader.next_block, None))) == 3
+        only_segment(tmp_path).unlink()
+        write(tmp_path, 5, segment_blocks=3)
+        with pytest.raises(LogCorrupt, match="deleted or replaced while it was read"):
+            reader.next_block()
 
 
 def test_a_retired_segment_is_read_to_its_end(tmp_path: Path) -> None:
