@@ -20,6 +20,8 @@ def run(options: Options) -> list[Row]:
     with stand(options, "--block-ms", "500") as there:
         server = there.serve()
         watch = there.watch(server)
+        for head in _HEADS.values():
+            strike(server, 5, head)
         begin, before = time.monotonic(), server.rss
         for name, head in _HEADS.items():
             strikes = strike(server, times, head)

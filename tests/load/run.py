@@ -32,7 +32,7 @@ from tests.load import (
     slowloris,
 )
 from tests.load.report import HEADER, Options, Row
-from tests.load.stand import say
+from tests.load.stand import end_children, say
 
 _MODULES = (
     *(slow_consumers, slowloris, oversized_heads, deflate_bomb, fragment_flood, ping_flood),
@@ -67,6 +67,8 @@ def main() -> int:
         rows = _run(options.names or list(SCENARIOS), size)
     except KeyboardInterrupt:
         return 130
+    finally:
+        end_children()
     if options.json is not None:
         options.json.write_text(json.dumps([row._asdict() for row in rows], indent=1))
     return 0 if all(row.met for row in rows) else 1

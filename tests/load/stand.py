@@ -6,6 +6,7 @@ import json
 import math
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -162,6 +163,17 @@ class Stand:
         watch = Watch(server.port)
         self._stack.callback(watch.kill)
         return watch
+
+
+def end_children() -> None:
+    """Those that were just being started when everything else was ended."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pid = os.getpid()
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(int(child), signal.SIGKILL)
+            os.waitpid(int(child), 0)
 
 
 @contextmanager

@@ -159,7 +159,8 @@ class Swarm:
     def deafen(self, peers: Iterable[Peer]) -> None:
         """They do not read from now on."""
         for peer in peers:
-            self._poll.unregister(peer.fd)
+            if peer.code is None:
+                self._poll.unregister(peer.fd)
 
     def wake(self, peers: Iterable[Peer]) -> None:
         """They read again."""
