@@ -148,8 +148,8 @@ def test_a_nonce_is_taken_where_that_is_known() -> None:
     st.lists(st.integers(1, 60), min_size=80, max_size=80),
 )
 def test_answers_are_bounded_in_bytes(steps: list[tuple[str, int]], sizes: list[int]) -> None:
-    """However often they are told anew; what is kept is counted right."""
-    actions, newest, fits = SentActions(kept=100, bytes_max=200), dict[int, SentAction](), 200
+    """However often they are told anew: what is kept is counted right."""
+    actions, newest, fits = SentActions(kept=100, bytes_max=150), dict[int, SentAction](), 150
     for (what, number), size in zip(steps, sizes, strict=False):
         key, outcome = (b"signer", number), outcomes.refused("x" * size)
         sent = newest.get(number)
@@ -164,6 +164,16 @@ def test_answers_are_bounded_in_bytes(steps: list[tuple[str, int]], sizes: list[
         kept = [one for one in newest.items() if actions.find((b"signer", one[0]), one[1].digest)]
         answered = [one.outcome.body for _, one in kept if one.outcome is not None]
         assert sum(map(len, answered)) == actions._bytes <= fits
+
+
+def test_long_answers_take_the_place_of_older_ones() -> None:
+    actions, outcome = SentActions(kept=100, bytes_max=2_500), outcomes.refused("x" * 1_000)
+    for nonce in range(4):
+        sent = SentAction(b"digest")
+        actions.send((b"signer", nonce), sent)
+        actions.over((b"signer", nonce), sent, outcome)
+    found = [actions.find((b"signer", nonce), b"digest") is not None for nonce in range(4)]
+    assert found == [False, False, True, True]
 
 
 def test_what_is_on_its_way_is_not_settled() -> None:
