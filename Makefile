@@ -30,7 +30,7 @@ test: $(VENV)/.made
 	@$(BIN)/pytest -q
 
 test-long: $(VENV)/.made
-	@$(BIN)/pytest -q tests/long
+	@$(BIN)/pytest -q -o faulthandler_timeout=3600 tests/long
 
 check: $(VENV)/.made
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from eth_account import Account
@@ -11,7 +12,16 @@ from hyperliquid.utils.signing import sign_l1_action
 
 from processes import Server
 
-_nonces = iter(range(time.time_ns() // 1_000_000, 1 << 62))
+
+def _clock_of_nonces() -> Iterator[int]:
+    """Milliseconds since the epoch when asked; no two alike."""
+    nonce = 0
+    while True:
+        nonce = max(nonce + 1, time.time_ns() // 1_000_000)
+        yield nonce
+
+
+_nonces = _clock_of_nonces()
 
 
 def wallet_of(number: int) -> LocalAccount:
