@@ -34,10 +34,12 @@ from sidecar.state.chain import ChainState
 
 def websocket(data: bytes) -> None:
     """However a client's bytes are cut, the same messages and the same end; nothing is raised."""
-    whole = _websocket_events([data])
-    assert whole == _websocket_events([data[i : i + 1] for i in range(len(data))])
-    half = len(data) // 2
-    assert whole == _websocket_events([data[:half], data[half:]])
+    _same_however_cut(data, deflate=False)
+
+
+def compressed(data: bytes) -> None:
+    """Likewise where the client may compress; no message is longer than the limit."""
+    _same_however_cut(data, deflate=True)
 
 
 def http(data: bytes) -> None:
@@ -97,6 +99,7 @@ _ADMISSION = Admission(ChainState(), frozenset(), lambda _: False)
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "websocket": websocket,
+    "compressed": compressed,
     "http": http,
     "request": request,
     "log": log,
@@ -105,8 +108,16 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 }
 
 
-def _websocket_events(pieces: list[bytes]) -> tuple[list[str], bool]:
-    connection = WebSocketConnection()
+def _same_however_cut(data: bytes, *, deflate: bool) -> None:
+    whole = _websocket_events([data], deflate=deflate)
+    bytewise = [data[at : at + 1] for at in range(len(data))]
+    assert whole == _websocket_events(bytewise, deflate=deflate)
+    half = len(data) // 2
+    assert whole == _websocket_events([data[:half], data[half:]], deflate=deflate)
+
+
+def _websocket_events(pieces: list[bytes], *, deflate: bool) -> tuple[list[str], bool]:
+    connection = WebSocketConnection(deflate=deflate)
     events = [event for piece in pieces for event in connection.receive(piece)]
     messages = [event.data for event in events if isinstance(event, Message)]
     assert all(len(message.encode()) <= MESSAGE_BYTES_MAX for message in messages)

@@ -14,7 +14,7 @@ from sidecar import feed
 from sidecar.devnet.rows import snapshot_rows
 from sidecar.node.log import LogReader, list_segments
 from sidecar.node.snapshot import AccountRow
-from sidecar.node.transitions import BookAdded, Fill
+from sidecar.node.transitions import BID, BookAdded, Fill
 from sidecar.recovery import repair, replica
 from sidecar.server import hub
 
@@ -196,3 +196,44 @@ async def test_an_order_that_can_not_be_is_a_fault_of_its_book(tmp_path: Path) -
             node.step(20)
             await sidecar.reaches(51)
             assert sidecar.state.faults.books[added.market].height == 31
+
+
+async def test_a_newest_start_that_leads_nowhere_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint was written of a book that the next check contradicts: the client reads on
+    from the one before.
+    """
+    monkeypatch.setattr(repair, "REBUILD_POLL_S", 0.3)
+    monkeypatch.setattr(hub, "TOPICS_LINGERING_MAX", 0)  # read from the log, not from memory
+    kept = tmp_path / "checkpoints"
+    with Node(tmp_path / "ipc") as node:
+        node.step(50)
+        node.snapshot()
+        async with sidecar_of(node, checkpoint__directory=str(kept)) as sidecar:
+            market = sidecar.state.by_symbol["TOYOTA"]
+            steps_to_check(node, market.id)
+            await sidecar.reaches(node.chain.height)
+            last = list(market.book.queue(BID))[-1]
+            last.sz += 777
+            market.book.bids[-last.px].sz += 777
+            assert sidecar.app._checkpoints is not None
+            sidecar.app._checkpoints._write()
+            damaged_at = sidecar.state.height
+            steps_to_check(node, market.id)
+            node.step(30)
+            await sidecar.reaches(node.chain.height)
+            while sidecar.state.faults or not any(kept.iterdir()):
+                await anyio.sleep(0.01)
+            async with sidecar_of(node) as clean:
+                told = [await deltas_since(one, damaged_at) for one in (clean, sidecar)]
+            assert told[0]
+            assert told[0] == told[1]
+
+
+async def deltas_since(sidecar: Sidecar, height: int) -> list[tuple[int, Any]]:
+    """What a client that read up to `height` is told of a book, by heights."""
+    async with client_of(sidecar) as client:
+        await client.subscribe(height, type="bookDelta", coin="TOYOTA")
+        told = await client.quiet(1.0)
+    return [(one["height"], one["data"]) for one in told if one["channel"] == "bookDelta"]

@@ -2,6 +2,7 @@
 something.
 """
 
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -18,6 +19,13 @@ def client_frame(head: int, payload: bytes) -> bytes:
     return bytes((head, 0x80 | len(payload))) + bytes(4) + payload
 
 
+def compressed_frame(text: str) -> bytes:
+    """A message of a client that compresses."""
+    deflater = zlib.compressobj(wbits=-15)
+    body = deflater.compress(text.encode()) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    return client_frame(0xC1, body[:-4])
+
+
 ACTION_PIECES = (
     *(b'{"action": {"type": "order", "orders": [', b'], "grouping": "na"}, ', b'"nonce": 7, '),
     b'{"a": 0, "b": true, "p": "2500", "s": "1", "r": false, "t": {"limit": {"tif": "Gtc"}}}',
@@ -27,6 +35,7 @@ ANSWER = (st.integers(0, 9), st.booleans(), st.text(max_size=5))
 PIECES = st.one_of(
     st.binary(max_size=40),
     st.builds(client_frame, st.integers(0, 255), st.binary(max_size=125)),
+    st.builds(compressed_frame, st.text(max_size=30)),
     st.sampled_from(ACTION_PIECES),
     st.builds(lambda number, ok, said: encode_answer(Answer(number, ok, 1, said)), *ANSWER),
     st.sampled_from((UPGRADE, b'{"method":"ping"}', b"Content-Length: 3\r\n", b"\r\n\r\n", b"abc")),
@@ -36,6 +45,7 @@ PIECES = st.one_of(
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS.keys())
 @given(pieces=st.lists(PIECES, max_size=6))
 @example(pieces=[UPGRADE, client_frame(0x81, b'{"method":"ping"}'), client_frame(0x88, b"")])
+@example(pieces=[compressed_frame("a" * 9_000), client_frame(0x88, b"")])
 @example(pieces=[b"POST /info HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"] * 3)
 @example(
     pieces=list(ACTION_PIECES[:1] + ACTION_PIECES[3:4] + ACTION_PIECES[1:3] + ACTION_PIECES[4:])
