@@ -57,8 +57,13 @@ def post(server: Server, request: Any) -> Any:
 
 
 def fund(server: Server, wallet: LocalAccount, amount: str = "10000000") -> None:
-    """Money to begin with."""
-    answer = post(server, signed(wallet, {"type": "faucet", "amount": amount}))
+    """Money to begin with, once the node takes actions."""
+    faucet = json.dumps(signed(wallet, {"type": "faucet", "amount": amount})).encode()
+    deadline = time.monotonic() + 20
+    while (reply := server.post("/exchange", faucet))[0] == 503 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    status, answer = reply
+    assert status == 200, answer
     assert answer == {"status": "ok", "response": {"type": "default"}}
 
 
