@@ -52,6 +52,7 @@ UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+_LONG_S = 3600.0  # the clients send nothing, pongs neither; nobody pings them
 COINS = tuple(f"COIN{number}" for number in range(10))
 _spawn = multiprocessing.get_context("spawn")
 
@@ -73,7 +74,7 @@ class Ours:
         state = ChainState()
         state.apply(Block(1, 0, 0, [MarketListed(n, coin) for n, coin in enumerate(COINS, 1)]))
         self._hub, self._channels = Hub(), Channels(state)
-        settings = ServerSettings(port=0, connections_per_ip=100_000)
+        settings = ServerSettings(port=0, connections_per_ip=100_000, ping_interval_s=_LONG_S)
         self._server = Server(
             bind("127.0.0.1", 0), Services(settings, state, self._channels, self._hub)
         )
@@ -234,9 +235,11 @@ def read_as_clients(port: int, count: int, subscribe: bytes, replies: int, pipe:
         while expected > 0:
             for fd, _ in poll.poll():
                 try:
-                    expected -= len(clients[fd].recv(1 << 18))
+                    got = len(clients[fd].recv(1 << 18))
                 except BlockingIOError:
                     continue
+                assert got, "a client was cut off"
+                expected -= got
         pipe.send(time.perf_counter())
 
 

@@ -6,55 +6,53 @@ the cache costs more than the code. Everybody else is asked to `deliver`.
 """
 
 import time
-from collections.abc import Collection
-from itertools import islice
-from typing import TypeVar
+from collections.abc import Collection, Iterator
+from itertools import chain, islice
 
 from sidecar.api.topics import Topic
 from sidecar.limits import FLUSH_LOOK_DELIVERIES
 from sidecar.protocol import frames
-from sidecar.server.subscriber import Send, Subscriber
+from sidecar.server.readers import Readers
+from sidecar.server.subscriber import Subscriber
 
 Part = tuple[Topic, bytes]
-Readers = dict[Subscriber, Send]
 _Shared = tuple[tuple[int, ...], Readers]  # messages by their index, and all who read just those
 
-_T = TypeVar("_T")
 _TURN = 0x9E3779B1  # of 2**32, the golden ratio: starts spread evenly, however many read
 
 
 class Batch:
     """The same bytes for many."""
 
-    __slots__ = ("_done", "_sends", "_subscribers", "joined", "parts")
+    __slots__ = ("_done", "_first", "_places", "joined", "parts", "sends", "subscribers")
 
     def __init__(self, parts: list[Part], readers: Readers, turn: int) -> None:
-        """`turn` counts blocks: each has another who comes first. O(readers)."""
+        """`turn` counts blocks: each has another who comes first. O(parts), unless the readers
+        have changed.
+        """
         self.parts = parts
         self.joined = parts[0][1] if len(parts) == 1 else b"".join([frame for _, frame in parts])
-        first = (turn * _TURN % (1 << 32)) * len(readers) >> 32
-        self._subscribers = _rotated(list(readers), first)
-        self._sends = _rotated(list(readers.values()), first)
+        self.subscribers, self.sends = readers.lists()
+        count = len(self.sends)
+        self._first = (turn * _TURN % (1 << 32)) * count >> 32
+        self._places = chain(range(self._first, count), range(self._first))
         self._done = 0
 
-    def some(self, count: int) -> "zip[tuple[Subscriber, Send]]":
-        """The next `count`; they count as done."""
-        begin, self._done = self._done, self._done + count
-        return zip(
-            islice(self._subscribers, begin, self._done),
-            islice(self._sends, begin, self._done),
-            strict=True,
-        )
+    def some(self, count: int) -> Iterator[int]:
+        """The next `count`, as places in `subscribers` and `sends`; they count as done."""
+        self._done += count
+        return islice(self._places, count)
 
     @property
     def left(self) -> list[Subscriber]:
         """Those that are not done."""
-        return self._subscribers[self._done :]
+        turned = self.subscribers[self._first :] + self.subscribers[: self._first]
+        return turned[self._done :]
 
     @property
     def is_done(self) -> bool:
         """Whether all are."""
-        return self._done >= len(self._subscribers)
+        return self._done >= len(self.sends)
 
 
 class Flush:
@@ -94,27 +92,28 @@ class Flush:
 
     def _run_some(self, batch: Batch) -> None:
         slow, settled = self._slow, self._settled
+        subscribers, sends = batch.subscribers, batch.sends
         joined, parts, size = batch.joined, batch.parts, len(batch.joined)
-        for subscriber, send in batch.some(FLUSH_LOOK_DELIVERIES):
-            if settled and subscriber in settled:
+        for at in batch.some(FLUSH_LOOK_DELIVERIES):
+            if settled and subscribers[at] in settled:
                 continue
             sent = 0
-            if not slow or subscriber not in slow:
+            if not slow or subscribers[at] not in slow:
                 try:
-                    sent = send(joined)
+                    sent = sends[at](joined)
                 except BlockingIOError:
                     pass
                 except OSError as error:
-                    subscriber.lose(error)
+                    subscribers[at].lose(error)
                     continue
                 if sent == size:
                     continue
-            subscriber.deliver(joined, parts, self._height, sent)
+            subscribers[at].deliver(joined, parts, self._height, sent)
 
 
 def make_batches(staged: list[tuple[Topic, bytes, Readers, Readers]], turn: int) -> list[Batch]:
     """Who gets what of a block: `staged` has each message's topic and frame, who reads it as it is,
-    and who reads it compressed. O(readers of each topic).
+    and who reads it compressed. O(topics), and O(readers) of those that are read with others.
     """
     plain = [((topic, frame), readers) for topic, frame, readers, _ in staged if readers]
     deflated = [
@@ -130,7 +129,7 @@ def _join(messages: list[tuple[Part, Readers]], turn: int) -> list[Batch]:
     alike: dict[tuple[int, Subscriber], list[_Shared]] = {}
     for index, (_, readers) in enumerate(messages):
         found = alike.setdefault((len(readers), next(iter(readers))), [])
-        if found and found[-1][1].keys() == readers.keys():
+        if found and found[-1][1].members() == readers.members():
             found[-1] = (*found[-1][0], index), readers
         else:
             found.append(((index,), readers))
@@ -146,11 +145,7 @@ def _take_apart(shared: list[_Shared]) -> list[_Shared]:
     for indexes, readers in shared:
         for subscriber in readers:
             wanted[subscriber] = wanted.get(subscriber, ()) + indexes
-    together: dict[tuple[int, ...], Readers] = {}
+    together: dict[tuple[int, ...], list[Subscriber]] = {}
     for subscriber, indexes in wanted.items():
-        together.setdefault(indexes, {})[subscriber] = subscriber.send
-    return list(together.items())
-
-
-def _rotated(items: list[_T], first: int) -> list[_T]:
-    return items[first:] + items[:first]
+        together.setdefault(indexes, []).append(subscriber)
+    return [(indexes, Readers(subscribers)) for indexes, subscribers in together.items()]

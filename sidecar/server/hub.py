@@ -14,7 +14,8 @@ from anyio.lowlevel import checkpoint
 
 from sidecar.api.topics import Topic
 from sidecar.limits import FLUSH_SLICE_S, TOPIC_LINGER_S, TOPICS_LINGERING_MAX
-from sidecar.server.flush import Flush, Readers, make_batches
+from sidecar.server.flush import Flush, make_batches
+from sidecar.server.readers import Readers
 from sidecar.server.recent import RecentFrames
 from sidecar.server.subscriber import Subscriber
 
@@ -42,14 +43,12 @@ class Hub:
         readers = self._topics.get(topic)
         if readers is None:
             topic.channel.open(topic)
-            readers = self._topics[topic] = ({}, {})
+            readers = self._topics[topic] = (Readers(), Readers())
             if topic.resumable:
                 self.recent.open(topic, topic.channel.state.height)
-        mine = readers[subscriber.deflates]
-        if subscriber in mine:
+        if not readers[subscriber.deflates].add(subscriber):
             return False
         self._lingering.pop(topic, None)
-        mine[subscriber] = subscriber.send
         return True
 
     def unsubscribe(self, subscriber: Subscriber, topic: Topic) -> bool:
@@ -58,7 +57,7 @@ class Hub:
         """
         self._flush.settle(subscriber)
         readers = self._topics.get(topic)
-        if readers is None or readers[subscriber.deflates].pop(subscriber, None) is None:
+        if readers is None or not readers[subscriber.deflates].remove(subscriber):
             return False
         if not any(readers):
             if topic.resumable and len(self._lingering) < TOPICS_LINGERING_MAX:

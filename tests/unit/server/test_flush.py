@@ -22,6 +22,7 @@ from sidecar.protocol import frames
 from sidecar.server import flush as flushing
 from sidecar.server import hub as hubs
 from sidecar.server.hub import Hub
+from sidecar.server.readers import Readers
 
 KINDS = ("trades", "bbo", "l2Book", "blocks", "l4Book")
 
@@ -333,7 +334,7 @@ def test_the_clock_bounds_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
 
         client.send = send
         client.subscribe(trades)
-    batches = flushing.make_batches([(trades, b"f", dict.fromkeys(clients, send), {})], 1)
+    batches = flushing.make_batches([(trades, b"f", Readers(clients), Readers())], 1)
     flush = flushing.Flush(batches, 1, ())
     runs = 1
     while not flush.run(0.004):
