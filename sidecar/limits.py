@@ -96,8 +96,8 @@ CLOSE_TIMEOUT_S = 5.0
 CLOSING_BYTES_MAX = 1 << 20  # that a client sends after our Close: what was on its way, and no more
 DRAIN_TIMEOUT_S = 5.0  # shutdown
 OPERATOR_CONNECTIONS_MAX = 16
-ACCEPT_BACKOFF_S = 0.1  # after EMFILE and its like
-ACCEPT_LOG_S = 1.0  # from one line about that to the next
+ACCEPT_BACKOFF_S = 0.02  # after EMFILE and its like: what frees descriptors may be many short visits
+ACCEPT_LOG_S = 2.0  # from one line about that to the next
 
 WAITING_SNAPSHOT_BYTES_MAX = 64 << 20  # snapshots waiting for one client: three of the largest
 HEAR_SLICE_S = 0.0005  # with one WebSocket client before the others get their turn; that costs 2%
