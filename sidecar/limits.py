@@ -96,7 +96,7 @@ CLOSE_TIMEOUT_S = 5.0
 CLOSING_BYTES_MAX = 1 << 20  # that a client sends after our Close: what was on its way, and no more
 DRAIN_TIMEOUT_S = 5.0  # shutdown
 OPERATOR_CONNECTIONS_MAX = 16
-ACCEPT_BACKOFF_S = 0.02  # after EMFILE and its like: what frees descriptors may be many short visits
+ACCEPT_BACKOFF_S = 0.02  # after EMFILE and its like: many short visits may free them
 ACCEPT_LOG_S = 2.0  # from one line about that to the next
 
 WAITING_SNAPSHOT_BYTES_MAX = 64 << 20  # snapshots waiting for one client: three of the largest
