@@ -2,7 +2,6 @@
 drains at the end.
 """
 
-import contextlib
 import itertools
 import math
 import socket
@@ -30,6 +29,7 @@ from sidecar.server.connection import Connection
 from sidecar.server.gate import Gate
 from sidecar.server.http_session import HttpSession, Upgraded
 from sidecar.server.listener import accept
+from sidecar.server.refusals import Refusals
 from sidecar.server.routes import Routes
 from sidecar.server.services import Services
 from sidecar.server.tokens import Tokens
@@ -49,6 +49,7 @@ class Server:
         self._services = services
         self._sessions: dict[Connection, WebSocketSession] = {}
         self._gate = Gate(services.settings, services.tokens)
+        self._refusals = Refusals()
         self.opened = 0  # WebSocket connections so far
         self.closed: Counter[int] = Counter()  # each of them once, by close code
         self._drain_reason: tuple[int, str] | None = None
@@ -86,7 +87,7 @@ class Server:
                 if refusal is None:
                     self._start(tasks, sock, address)
                 else:
-                    _refuse(sock, refusal)
+                    self._refusals.refuse(tasks, sock, refusal)
 
     async def drain(self, code: int, reason: str) -> None:
         """Refuses new connections, closes all with a code and reason, and waits until they have
@@ -178,10 +179,3 @@ async def _in_turns(sessions: Collection[WebSocketSession]) -> AsyncIterator[Web
         yield session
         if number % SESSIONS_PER_TURN == 0:
             await checkpoint()
-
-
-def _refuse(sock: socket.socket, refusal: HttpRefused) -> None:
-    """Says why before it closes, as far as that goes without waiting for anybody."""
-    with sock, contextlib.suppress(OSError):
-        sock.send(HttpConnection().refuse(refusal))
-        sock.shutdown(socket.SHUT_WR)

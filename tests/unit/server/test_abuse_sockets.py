@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import anyio
 import pytest
@@ -16,6 +17,7 @@ from sidecar.limits import (
     EAGER_READS_MAX,
     OUTBOX_BYTES_MAX,
     RECV_BYTES,
+    REFUSED_LINGERING_MAX,
     SOCKET_NOTSENT_LOWAT_BYTES,
     SOCKET_RECV_BUFFER_BYTES,
     SOCKET_SEND_BUFFER_BYTES,
@@ -175,6 +177,32 @@ async def test_p23_a_refusal_reaches_a_client_that_is_still_sending() -> None:
             await peer.send(bytes(100_000))
             await anyio.sleep(0.05)
             assert peer.sock.recv(1) == b""  # the end, not ECONNRESET
+
+
+async def test_p23_a_refusal_at_the_door_reaches_a_client_that_sends_late() -> None:
+    async with running(connections_per_ip=1) as sidecar:
+        with Peer(sidecar.server.port), Peer(sidecar.server.port) as peer:
+            await anyio.sleep(0.05)  # refused by now
+            await peer.send(b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n")
+            await anyio.sleep(0.05)
+            assert (await peer.receive()).startswith(b"HTTP/1.1 429 ")
+            assert peer.sock.recv(1) == b""  # the end, not ECONNRESET
+
+
+async def test_a_storm_of_refused_ones_is_not_waited_for() -> None:
+    async with running(connections_per_ip=1) as sidecar:
+        with Peer(sidecar.server.port), ExitStack() as stack:
+            peers = [stack.enter_context(Peer(sidecar.server.port)) for _ in range(80)]
+            for peer in peers:
+                assert (await peer.receive()).startswith(b"HTTP/1.1 429 ")
+            refusals = sidecar.server._refusals
+            assert refusals.lingering == REFUSED_LINGERING_MAX
+            while refusals.lingering:
+                await anyio.sleep(0.01)
+            with pytest.raises((BrokenPipeError, ConnectionResetError)):  # it has been closed
+                for _ in range(2):
+                    peers[0].sock.send(b"x")
+                    await anyio.sleep(0.01)
 
 
 def test_p36_pings_come_before_proxies_cut() -> None:
