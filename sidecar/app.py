@@ -45,6 +45,7 @@ from sidecar.server.tokens import Tokens, read_tokens
 from sidecar.state.chain import ChainState
 from sidecar.state.health import LIVE, NS_PER_S, Bounds, Health
 from sidecar.telemetry.logs import configure_logs, get_log
+from sidecar.vital import VitalTasks
 from sidecar.workers.role import Role
 
 _log = get_log("app")
@@ -76,6 +77,7 @@ class App:
         self._services: Services | None = None  # once there is something to serve
         self.pauses = Pauses(freeze=settings.process.gc_freeze)
         self._health: Health | None = None
+        self.vital = VitalTasks()
         self._held = ExitStack()  # until the last checkpoint is written
 
     async def run(self, signals: AsyncIterator[signal.Signals]) -> None:
@@ -111,7 +113,7 @@ class App:
         """Whether it ended in a hurry."""
         stopping = hurried = False
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._run, tasks, outer)
+            self.vital.start(tasks, "pipeline", self._run, tasks, outer)
             async for number in signals:
                 if number is signal.SIGHUP:
                     if self._read_settings is not None:
@@ -163,13 +165,14 @@ class App:
             )
             self._server = Server(listener, services)
             self._services = services
-            tasks.start_soon(self._serve_at_head, feed, self._server, state)
-            tasks.start_soon(repairer.run)
-            tasks.start_soon(resumer.run)
+            vital = self.vital
+            vital.start(tasks, "server", self._serve_at_head, feed, self._server, state)
+            vital.start(tasks, "repair", repairer.run)
+            vital.start(tasks, "resume", resumer.run)
             if isinstance(origin, HyperliquidOrigin) and origin.files and source.verify_interval_s:
                 verifier = Verifier(state, origin, source.verify_interval_s)
-                tasks.start_soon(verifier.run)
-            tasks.start_soon(watch_freshness, health, state, channels, hub)
+                vital.start(tasks, "verifier", verifier.run)
+            vital.start(tasks, "freshness", watch_freshness, health, state, channels, hub)
             try:
                 await run_pipeline(feed.blocks(), state, channels, hub)
             except Exception as error:
@@ -217,8 +220,8 @@ class App:
         orders = self._orders = OrderEntry(state, settings, submitter)
         state.allowance = orders.allowance
         hub.flushed = orders.flights.applied
-        outer.start_soon(submitter.run)
-        tasks.start_soon(orders.run)
+        self.vital.start(outer, "submitter", submitter.run)
+        self.vital.start(tasks, "orders", orders.run)
         return orders
 
     def _tell_operators(self, tasks: TaskGroup) -> None:
@@ -226,7 +229,7 @@ class App:
         listener = self._held.enter_context(bind(settings.host, settings.port, "operator"))
         operator = OperatorServer(listener, health_pages(self.report))
         _log.info("operators are answered", host=settings.host, port=operator.port)
-        tasks.start_soon(operator.serve)
+        self.vital.start(tasks, "operator", operator.serve)
 
     def report(self) -> dict[str, Any]:
         """What `/readyz` says."""
@@ -271,7 +274,7 @@ class App:
             return
         blocks = self._settings.checkpoint.blocks
         self._checkpoints = Checkpoints(own, start, state, blocks=blocks)
-        tasks.start_soon(self._checkpoints.run)
+        self.vital.start(tasks, "checkpoints", self._checkpoints.run)
 
     async def _serve_at_head(self, feed: Feed, server: Server, state: ChainState) -> None:
         await feed.at_head.wait()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -168,14 +169,11 @@ def test_workers_take_it_over_and_so_do_those_that_are_started_later(
     assert '"server.connections_per_ip"' in told
     until(lambda: server.output.count('"reloaded"') == 3)  # the supervisor's and theirs
     os.kill(workers(server)[1]["pid"], signal.SIGKILL)
-    until(lambda: [one["ready"] for one in workers(server)] == [True, True])
-    clients = [connect(server.ws_url) for _ in range(10)]
-    try:
-        for client in clients:
-            ping(client)
-    finally:
-        for client in clients:
-            client.close()
+    both = [(1, True), (2, True)]
+    until(lambda: [(one["starts"], one["ready"]) for one in workers(server)] == both)
+    with ExitStack() as stack:
+        for _ in range(10):
+            ping(stack.enter_context(connect(server.ws_url)))
     os.kill(workers(server)[0]["pid"], signal.SIGHUP)  # as `systemctl kill -s HUP` does
     time.sleep(0.2)
     assert [one["starts"] for one in workers(server)] == [1, 2]
@@ -223,3 +221,34 @@ def test_under_nohup_it_is_nothing(node: Path, tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+BROKEN = """
+import sys
+import anyio
+from sidecar import app
+from sidecar.cli.main import main
+
+async def dies(*_):
+    await anyio.sleep(0.2)
+    raise RuntimeError("planted")
+
+app.watch_freshness = dies
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_task_that_dies_unexpectedly_ends_the_process_with_its_name(node: Path) -> None:
+    flags = ("serve", "--source-path", str(node), "--server-port", "0", "--operator-port", "0")
+    ended = subprocess.run(
+        (sys.executable, "-c", BROKEN, *flags),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == os.EX_SOFTWARE
+    assert ended.stderr.splitlines()[-1] == "sidecar: bug: RuntimeError: planted"
+    (line,) = (line for line in ended.stderr.splitlines() if '"task died"' in line)
+    told = json.loads(line)
+    assert (told["task"], told["reason"]) == ("freshness", "RuntimeError: planted")
