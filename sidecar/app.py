@@ -13,7 +13,8 @@ from anyio.abc import TaskGroup
 
 from sidecar.api.channels import Channels
 from sidecar.checkpoints import Checkpoints, find_directory, lock_directory, open_directory
-from sidecar.config import Settings, SourceSettings
+from sidecar.config import ServerSettings, Settings, SourceSettings
+from sidecar.errors import ConfigInvalid
 from sidecar.feed import Feed
 from sidecar.freshness import watch_freshness
 from sidecar.garbage import Pauses, settle
@@ -31,6 +32,7 @@ from sidecar.recovery.recover import recover
 from sidecar.recovery.repair import Repairer
 from sidecar.recovery.resume import Resumer
 from sidecar.recovery.verifier import Verifier
+from sidecar.reload import Reload, reload
 from sidecar.restarts import Restarts
 from sidecar.server.hub import Hub
 from sidecar.server.listener import bind, fit_descriptors
@@ -39,10 +41,11 @@ from sidecar.server.order_entry import OrderEntry
 from sidecar.server.pass_through import PassThrough
 from sidecar.server.server import Server
 from sidecar.server.services import Services
-from sidecar.server.tokens import read_tokens
+from sidecar.server.tokens import Tokens, read_tokens
 from sidecar.state.chain import ChainState
 from sidecar.state.health import LIVE, NS_PER_S, Bounds, Health
-from sidecar.telemetry.logs import get_log
+from sidecar.telemetry.logs import configure_logs, get_log
+from sidecar.vital import VitalTasks
 from sidecar.workers.role import Role
 
 _log = get_log("app")
@@ -54,12 +57,17 @@ class App:
     """One sidecar process."""
 
     def __init__(
-        self, settings: Settings, on_ready: Ready | None = None, role: Role | None = None
+        self,
+        settings: Settings,
+        on_ready: Ready | None = None,
+        role: Role | None = None,
+        read_settings: Callable[[], Settings] | None = None,
     ) -> None:
         """`on_ready` gets host and port once the state is at the node's head and clients can
-        connect.
+        connect. `read_settings` reads them again, on SIGHUP.
         """
         self._settings = settings
+        self._read_settings = read_settings
         self._role = role or Role()
         self._on_ready = on_ready
         self._server: Server | None = None
@@ -67,11 +75,14 @@ class App:
         self._checkpoints: Checkpoints | None = None
         self._orders: OrderEntry | None = None
         self._services: Services | None = None  # once there is something to serve
-        self.pauses = Pauses()
+        self.pauses = Pauses(freeze=settings.process.gc_freeze)
+        self._health: Health | None = None
+        self.vital = VitalTasks()
         self._held = ExitStack()  # until the last checkpoint is written
 
     async def run(self, signals: AsyncIterator[signal.Signals]) -> None:
-        """Serves until a signal comes, then drains; a second one does not wait for that.
+        """Serves until a signal comes, then drains; a second one does not wait for that. SIGHUP is
+        no end: the settings are read again.
 
         Any task that fails ends the process: what it raised comes out of here, so that systemd
         restarts it.
@@ -102,8 +113,12 @@ class App:
         """Whether it ended in a hurry."""
         stopping = hurried = False
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._run, tasks, outer)
+            self.vital.start(tasks, "pipeline", self._run, tasks, outer)
             async for number in signals:
+                if number is signal.SIGHUP:
+                    if self._read_settings is not None:
+                        self.read_again(self._read_settings)
+                    continue
                 _log.info("stopping", signal=number.name, drain=not stopping)
                 if stopping:
                     hurried = True
@@ -123,8 +138,7 @@ class App:
 
     async def _run(self, tasks: TaskGroup, outer: TaskGroup) -> None:
         server_settings = fit_descriptors(self._settings.server)
-        source, tokens_file = self._settings.source, server_settings.tokens_file
-        tokens = None if tokens_file is None else read_tokens(Path(tokens_file))
+        source, tokens = self._settings.source, _tokens(server_settings)
         shared = not self._role.is_alone
         with bind(server_settings.host, server_settings.port, shared=shared) as listener:
             if self._role.is_alone:
@@ -133,7 +147,7 @@ class App:
             origin = await open_source(source, own)
             start, state = recover(origin.starts())
             self.state = state
-            health = state.health = Health(state, _bounds(source))
+            health = state.health = self._health = Health(state, _bounds(source))
             if self._role.is_first:
                 self._keep_checkpoints(tasks, own, start, state)
             hub, channels = Hub(), Channels(state)
@@ -151,13 +165,14 @@ class App:
             )
             self._server = Server(listener, services)
             self._services = services
-            tasks.start_soon(self._serve_at_head, feed, self._server, state)
-            tasks.start_soon(repairer.run)
-            tasks.start_soon(resumer.run)
+            vital = self.vital
+            vital.start(tasks, "server", self._serve_at_head, feed, self._server, state)
+            vital.start(tasks, "repair", repairer.run)
+            vital.start(tasks, "resume", resumer.run)
             if isinstance(origin, HyperliquidOrigin) and origin.files and source.verify_interval_s:
                 verifier = Verifier(state, origin, source.verify_interval_s)
-                tasks.start_soon(verifier.run)
-            tasks.start_soon(watch_freshness, health, state, channels, hub)
+                vital.start(tasks, "verifier", verifier.run)
+            vital.start(tasks, "freshness", watch_freshness, health, state, channels, hub)
             try:
                 await run_pipeline(feed.blocks(), state, channels, hub)
             except Exception as error:
@@ -168,6 +183,30 @@ class App:
                 raise
             finally:
                 feed.close()
+
+    def read_again(self, read_settings: Callable[[], Settings]) -> None:
+        """Takes over what of other settings can be changed in a running process, and the tokens
+        anyway. What is wrong with them is logged; then all stays as it is.
+        """
+        try:
+            self._adopt(reload(self._settings, read_settings()))
+        except ConfigInvalid as error:
+            _log.error("not reloaded", reason=str(error), meaning="all stays as it is")
+
+    def _adopt(self, found: Reload) -> None:
+        server_settings = fit_descriptors(found.settings.server)
+        tokens = _tokens(server_settings)
+        if tokens is None and self._services is not None and self._services.tokens is not None:
+            _log.warning("tokens are asked for no more", key="server.tokens_file")
+        self._settings = found.settings
+        configure_logs(found.settings.log.level, found.settings.log.style)
+        if self._server is not None:
+            self._server.adopt(server_settings, tokens)
+        if self._orders is not None:
+            self._orders.adopt(found.settings.orders)
+        if self._health is not None:
+            self._health.bounds = _bounds(found.settings.source)
+        found.tell(_log)
 
     def _take_orders(
         self, tasks: TaskGroup, outer: TaskGroup, state: ChainState, hub: Hub
@@ -181,8 +220,8 @@ class App:
         orders = self._orders = OrderEntry(state, settings, submitter)
         state.allowance = orders.allowance
         hub.flushed = orders.flights.applied
-        outer.start_soon(submitter.run)
-        tasks.start_soon(orders.run)
+        self.vital.start(outer, "submitter", submitter.run)
+        self.vital.start(tasks, "orders", orders.run)
         return orders
 
     def _tell_operators(self, tasks: TaskGroup) -> None:
@@ -190,7 +229,7 @@ class App:
         listener = self._held.enter_context(bind(settings.host, settings.port, "operator"))
         operator = OperatorServer(listener, health_pages(self.report))
         _log.info("operators are answered", host=settings.host, port=operator.port)
-        tasks.start_soon(operator.serve)
+        self.vital.start(tasks, "operator", operator.serve)
 
     def report(self) -> dict[str, Any]:
         """What `/readyz` says."""
@@ -235,11 +274,12 @@ class App:
             return
         blocks = self._settings.checkpoint.blocks
         self._checkpoints = Checkpoints(own, start, state, blocks=blocks)
-        tasks.start_soon(self._checkpoints.run)
+        self.vital.start(tasks, "checkpoints", self._checkpoints.run)
 
     async def _serve_at_head(self, feed: Feed, server: Server, state: ChainState) -> None:
         await feed.at_head.wait()
-        settle()
+        if self._settings.process.gc_freeze:
+            settle()
         server.listen()
         host = self._settings.server.host
         _log.info(
@@ -251,6 +291,10 @@ class App:
         if self._on_ready is not None:
             self._on_ready(host, server.port)
         await server.serve()
+
+
+def _tokens(settings: ServerSettings) -> Tokens | None:
+    return None if settings.tokens_file is None else read_tokens(Path(settings.tokens_file))
 
 
 def _bounds(source: SourceSettings) -> Bounds:

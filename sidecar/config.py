@@ -18,6 +18,7 @@ from sidecar.errors import ConfigInvalid
 
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+_CORES_MAX = 4096
 SecondsOrNever = Annotated[float, Meta(ge=0)]
 
 ORDER_RULES = (
@@ -232,6 +233,42 @@ class CheckpointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     )
 
 
+class ProcessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the kernel and Python treat the process."""
+
+    nice: Annotated[
+        Annotated[int, Meta(ge=-20, le=19)] | None,
+        Meta(description="urgency: -20 first, 19 last; below 0 needs a permission"),
+    ] = None
+    cpus: Annotated[
+        str,
+        Meta(
+            description="cores to run on, such as 2-3,6, one for each worker in turn; none given: "
+            "all"
+        ),
+    ] = ""
+    gc_freeze: Annotated[
+        bool, Meta(description="garbage collections leave out what was there at the start")
+    ] = True
+
+    def __post_init__(self) -> None:
+        try:
+            self.cores()
+        except ValueError:
+            raise ValueError(f"cpus: {self.cpus!r} is not a list of cores such as 2-3,6") from None
+
+    def cores(self) -> tuple[int, ...]:
+        """In order; empty for all. Raises `ValueError`."""
+        found = set[int]()
+        for part in _listed(self.cpus):
+            first, dash, last = part.partition("-")
+            span = range(int(first), int(last if dash else first) + 1)
+            if not span or len(span) > _CORES_MAX:
+                raise ValueError(part)
+            found.update(span)
+        return tuple(sorted(found))
+
+
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sidecar's own log lines, on stderr."""
 
@@ -252,6 +289,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     orders: OrderSettings = OrderSettings()
     operator: OperatorSettings = OperatorSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
+    process: ProcessSettings = ProcessSettings()
     log: LogSettings = LogSettings()
 
 
@@ -372,4 +410,6 @@ def _describe(hint: Any) -> tuple[type, tuple[str, ...], str]:
     if get_origin(hint) is Literal:
         return str, get_args(hint), description
     plain = next((one for one in get_args(hint) if one is not type(None)), hint)
+    if get_origin(plain) is Annotated:  # in `Annotated[int, ...] | None`
+        plain = get_args(plain)[0]
     return plain, (), description

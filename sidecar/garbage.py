@@ -15,7 +15,9 @@ from sidecar.limits import GC_PAUSE_S
 class Pauses:
     """The full collections of this process so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, freeze: bool = True) -> None:
+        """`freeze`: a long one is the last of its kind; else they are only looked at."""
+        self._freeze = freeze
         self.count = 0
         self.longest_s = 0.0
         self._began = 0.0
@@ -37,7 +39,7 @@ class Pauses:
         took_s = time.perf_counter() - self._began
         self.count += 1
         self.longest_s = max(self.longest_s, took_s)
-        if took_s >= GC_PAUSE_S:
+        if self._freeze and took_s >= GC_PAUSE_S:
             gc.freeze()
 
 

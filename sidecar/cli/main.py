@@ -1,7 +1,9 @@
 """The `sidecar` command. Each subcommand is a module here with `add_arguments` and `run`."""
 
 import argparse
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
@@ -25,7 +27,7 @@ _INTERNAL = {"worker"}  # not for people
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code: 0 done, 1 failed with a reason on stderr, 2
-    misused.
+    misused, 70 a bug.
     """
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int | None] = options.run
@@ -39,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error)
     except BaseExceptionGroup as group:
         known = _first_known(group)
-        if known is None:
-            raise
-        return _fail(known)
+        return _fail(known) if known is not None else _fail_unknown(group)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the last line says what ended it
+        return _fail_unknown(error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,6 +71,16 @@ def _parser() -> argparse.ArgumentParser:
 def _fail(error: SidecarError) -> int:
     print(f"sidecar: {type(error).__name__}: {error}", file=sys.stderr)
     return 1
+
+
+def _fail_unknown(error: BaseException) -> int:
+    """A bug: with its traceback, and the reason in the last line."""
+    traceback.print_exception(error)
+    first = error
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    print(f"sidecar: bug: {type(first).__name__}: {first}", file=sys.stderr)
+    return os.EX_SOFTWARE
 
 
 def _first_known(group: BaseExceptionGroup[BaseException]) -> SidecarError | None:

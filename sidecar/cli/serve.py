@@ -1,19 +1,23 @@
 """Serve WebSocket feeds and HTTP queries from a node's log.
 
 Settings come from the --config file, then SIDECAR_<SECTION>_<KEY> in the environment, then flags.
-Ends on SIGINT or SIGTERM: clients are told, then the process exits with 0.
+Ends on SIGINT or SIGTERM: clients are told, then the process exits with 0; a second one does not
+wait for them. SIGHUP reads settings and tokens again, and says what changed and what can't.
 """
 
 import argparse
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
 
 from sidecar.app import App
-from sidecar.cli.signals import end_signals
+from sidecar.cli.signals import service_signals
 from sidecar.config import Settings, keys, load_settings
+from sidecar.scheduling import schedule
 from sidecar.telemetry.logs import configure_logs
 from sidecar.workers.supervisor import Supervisor
 
@@ -40,18 +44,21 @@ def run(options: argparse.Namespace) -> None:
     """Loads and checks the settings, then serves."""
     given = vars(options)
     flags = {key.dotted: text for key in keys() if (text := given[key.dotted]) is not None}
-    settings = load_settings(options.config, os.environ, flags)
+    read_settings = partial(load_settings, options.config, dict(os.environ), flags)
+    settings = read_settings()
     if options.check:
         print("the settings are valid")
         return
     configure_logs(settings.log.level, settings.log.style)
-    anyio.run(_serve, settings, backend_options={"use_uvloop": True})
+    if settings.server.workers == 1:
+        schedule(settings.process)
+    anyio.run(_serve, settings, read_settings, backend_options={"use_uvloop": True})
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> None:
     kind = App if settings.server.workers == 1 else Supervisor
-    with end_signals() as signals:
-        await kind(settings, _announce).run(signals)
+    with service_signals() as signals:
+        await kind(settings, _announce, read_settings=read_settings).run(signals)
 
 
 def _announce(host: str, port: int) -> None:

@@ -1,7 +1,7 @@
 """Run one worker of a sidecar that has several. `sidecar serve --workers` starts it.
 
-Reads its settings and role as one line of JSON from stdin, ends when that is closed, and says how
-it is on stdout.
+Reads its settings and role as one line of JSON from stdin, other settings likewise later on, ends
+when that is closed, and says how it is on stdout.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from sidecar.app import App
 from sidecar.cli.signals import end_signals
 from sidecar.config import Settings
 from sidecar.limits import WORKER_REPORT_S
+from sidecar.scheduling import schedule
 from sidecar.telemetry.logs import configure_logs
 from sidecar.workers.role import Report, Role
 
@@ -28,9 +29,11 @@ def add_arguments(_: argparse.ArgumentParser) -> None:
 
 def run(_: argparse.Namespace) -> None:
     """Serves until its supervisor says so, or is gone."""
-    settings, role = msgspec.json.decode(sys.stdin.buffer.readline(), type=tuple[Settings, Role])
+    settings, role = _decode_orders(sys.stdin.buffer.readline())
     configure_logs(settings.log.level, settings.log.style)
     structlog.contextvars.bind_contextvars(worker=role.number)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # is the supervisor's
+    schedule(settings.process, role.number)
     os.set_blocking(sys.stdout.fileno(), False)  # a supervisor that hangs must not hang its workers
     anyio.run(_serve, settings, role, backend_options={"use_uvloop": True})
 
@@ -40,20 +43,29 @@ async def _serve(settings: Settings, role: Role) -> None:
     app = App(settings, lambda host, port: where.append((host, port)), role)
     with end_signals() as signals:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_end_with_supervisor)
+            tasks.start_soon(_obey_supervisor, app)
             tasks.start_soon(_report, app, where)
             await app.run(signals)
             tasks.cancel_scope.cancel()
 
 
-async def _end_with_supervisor() -> None:
-    fd = sys.stdin.fileno()
+def _decode_orders(line: bytes) -> tuple[Settings, Role]:
+    return msgspec.json.decode(line, type=tuple[Settings, Role])
+
+
+async def _obey_supervisor(app: App) -> None:
+    """Each line is other settings; its end is ours."""
+    fd, buffered = sys.stdin.fileno(), b""
     os.set_blocking(fd, False)
     while True:
         await anyio.wait_readable(fd)
-        if not os.read(fd, 1024):
+        data = os.read(fd, 1 << 16)
+        if not data:
             os.kill(os.getpid(), signal.SIGTERM)
             return
+        *lines, buffered = (buffered + data).split(b"\n")
+        for line in lines:
+            app.read_again(lambda line=line: _decode_orders(line)[0])  # type: ignore[misc]
 
 
 async def _report(app: App, where: list[tuple[str, int]]) -> None:

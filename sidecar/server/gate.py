@@ -20,12 +20,16 @@ class Gate:
     """The connections there are, and how many count for each address."""
 
     def __init__(self, settings: ServerSettings, tokens: Tokens | None = None) -> None:
+        self.connections: dict[Connection, None] = {}  # that are in
+        self._by_address: Counter[str] = Counter()
+        self.adopt(settings, tokens)
+
+    def adopt(self, settings: ServerSettings, tokens: Tokens | None) -> None:
+        """Who comes in, and what is asked, from now on is held to these."""
         self._settings = settings
         self._tokens = tokens
         self._trusted = Networks(settings.trusted())
         self._origins = settings.allowed_origins()
-        self.connections: dict[Connection, None] = {}  # that are in
-        self._by_address: Counter[str] = Counter()
 
     def refusal(self, address: str) -> HttpRefused | None:
         """Why a new connection is refused. A proxy's are counted once they say whose they are."""

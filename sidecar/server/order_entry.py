@@ -68,6 +68,11 @@ class OrderEntry:
         self._wake = anyio.Event()
         submitter.on_room = self._wake_up
 
+    def adopt(self, settings: OrderSettings) -> None:
+        """Other rules and limits, for what comes from now on."""
+        self._admission.skip(settings.off())
+        self._limits.adopt(settings)
+
     def take(self, incoming: Incoming) -> None:
         """Sees to it that an action is answered: now, or when its turn or its answer comes."""
         self._wake.set()

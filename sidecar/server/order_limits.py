@@ -23,6 +23,12 @@ class OrderLimits:
             settings.per_s_per_account, settings.burst_per_account, "account"
         )
 
+    def adopt(self, settings: OrderSettings) -> None:
+        """Other limits; what was used of the old ones stays used."""
+        self._settings = settings
+        self._by_ip.adopt(settings.per_s_per_ip, settings.burst_per_ip)
+        self._by_account.adopt(settings.per_s_per_account, settings.burst_per_account)
+
     def may_ask(self, address: str, now: float) -> None:
         """Before anything is read: who has nothing left at all is not read."""
         self._by_ip.check(address, now)

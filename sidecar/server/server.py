@@ -14,6 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
+from sidecar.config import ServerSettings
 from sidecar.errors import HttpRefused
 from sidecar.limits import (
     CLOSE_TIMEOUT_S,
@@ -31,6 +32,7 @@ from sidecar.server.listener import accept
 from sidecar.server.refusals import Refusals
 from sidecar.server.routes import Routes
 from sidecar.server.services import Services
+from sidecar.server.tokens import Tokens
 from sidecar.server.websocket_session import WebSocketSession
 from sidecar.telemetry.logs import get_log
 
@@ -58,6 +60,16 @@ class Server:
         """The port that is listened on; 0 for a unix socket."""
         name = self._listener.getsockname()
         return int(name[1]) if isinstance(name, tuple) else 0
+
+    def adopt(self, settings: ServerSettings, tokens: Tokens | None) -> None:
+        """Other settings. Compression and messages a minute stay as a connection began with them;
+        a WebSocket whose token is not given any more, or not as it was, ends.
+        """
+        self._services.settings, self._services.tokens = settings, tokens
+        self._gate.adopt(settings, tokens)
+        for connection, session in self._sessions.items():
+            if tokens is not None and connection.grant not in tokens:
+                session.close(CloseCode.POLICY_VIOLATION, "the token is not valid any more")
 
     def listen(self) -> None:
         """Clients can connect from now on."""

@@ -12,9 +12,11 @@ from sidecar.server.tokens import Tokens
 from sidecar.state.chain import ChainState
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Services:
-    """Shared by all connections; nothing in it waits."""
+    """Shared by all connections; nothing in it waits. `settings` and `tokens` may be replaced
+    at any time: they are looked up when they are needed.
+    """
 
     settings: ServerSettings
     state: ChainState

@@ -28,6 +28,7 @@ class Grant(NamedTuple):
 
     name: str
     scopes: frozenset[str]
+    digest: str  # the token's
 
     def require(self, scope: str) -> None:
         """Raises `HttpRefused`."""
@@ -35,7 +36,7 @@ class Grant(NamedTuple):
             raise HttpRefused(403, f"the token {self.name!r} may not {scope}")
 
 
-EVERYTHING = Grant("", frozenset(SCOPES))
+EVERYTHING = Grant("", frozenset(SCOPES), "")
 
 
 class Tokens:
@@ -43,6 +44,10 @@ class Tokens:
 
     def __init__(self, grants: dict[str, Grant]) -> None:
         self._grants = grants
+
+    def __contains__(self, grant: Grant) -> bool:
+        """Whether it is still given, unchanged."""
+        return self._grants.get(grant.digest) == grant
 
     def grant(self, request: Request) -> Grant:
         """What the request's token allows. Raises `HttpRefused` without a good one."""
@@ -70,7 +75,7 @@ def read_tokens(path: Path) -> Tokens:
         if found is None or not scopes <= set(SCOPES):
             what = f"a name, scopes of {', '.join(SCOPES)}, and a SHA-256 in hex"
             raise ConfigInvalid(f"server.tokens_file: {path} line {number} is not {what}")
-        grants[found[3]] = Grant(found[1], scopes)
+        grants[found[3]] = Grant(found[1], scopes, found[3])
     return Tokens(grants)
 
 

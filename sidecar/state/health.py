@@ -42,7 +42,7 @@ class Health:
         self.feed = Condition(RESYNCING, "starting", state.height)
         self.age_ns = 0  # wall clock less consensus time of the newest block, when last observed
         self._state = state
-        self._bounds = bounds
+        self.bounds = bounds
         self._broken: Condition | None = None
         self._block_at_ns: int | None = None  # monotonic
 
@@ -95,7 +95,7 @@ class Health:
             self.feed = condition
 
     def _judge(self, silence_ns: int) -> Condition:
-        height, bounds = self._state.height, self._bounds
+        height, bounds = self._state.height, self.bounds
         if silence_ns > bounds.stale_ns:
             bound_s = bounds.stale_ns / NS_PER_S
             return Condition(STALE, f"the node has written no block for {bound_s:g} s", height)

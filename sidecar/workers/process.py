@@ -73,6 +73,13 @@ class Worker:
         finally:
             self._process = self._report = None
 
+    async def tell(self, orders: bytes) -> None:
+        """Other settings, if it runs."""
+        process = self._process
+        if process is not None and process.stdin is not None:
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                await process.stdin.send(orders)
+
     def end(self) -> None:
         """Asks it to end; the second time in a hurry."""
         self.unwanted.set()

@@ -20,11 +20,12 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from sidecar.config import Settings
-from sidecar.errors import WorkersEnded
+from sidecar.errors import ConfigInvalid, WorkersEnded
 from sidecar.limits import WORKER_BACKOFF_MAX_S, WORKER_BACKOFF_S
+from sidecar.reload import reload
 from sidecar.server.listener import bind, is_unix
 from sidecar.server.operator import OperatorServer, health_pages
-from sidecar.telemetry.logs import get_log
+from sidecar.telemetry.logs import configure_logs, get_log
 from sidecar.workers.process import Worker
 from sidecar.workers.role import Role
 
@@ -36,9 +37,17 @@ Ready = Callable[[str, int], None]
 class Supervisor:
     """The process that has the workers."""
 
-    def __init__(self, settings: Settings, on_ready: Ready | None = None) -> None:
-        """`on_ready` gets host and port once all workers can be connected to."""
+    def __init__(
+        self,
+        settings: Settings,
+        on_ready: Ready | None = None,
+        read_settings: Callable[[], Settings] | None = None,
+    ) -> None:
+        """`on_ready` gets host and port once all workers can be connected to; `read_settings` reads
+        them again, on SIGHUP.
+        """
         self._settings = settings
+        self._read_settings = read_settings
         self._on_ready = on_ready
         self._workers = [Worker(number) for number in range(settings.server.workers)]
         self._stopping = False
@@ -61,11 +70,29 @@ class Supervisor:
                 tasks.start_soon(operator.serve)
                 tasks.start_soon(self._keep_all, listener, tasks)
                 async for number in signals:
+                    if number is signal.SIGHUP:
+                        await self._read_again(listener)
+                        continue
                     _log.info("stopping", signal=number.name, drain=not self._stopping)
                     self._stopping = True
                     for worker in self._workers:
                         worker.end()
         _log.info("stopped")
+
+    async def _read_again(self, listener: socket.socket) -> None:
+        """Each worker takes over what can be changed; one that is started later begins with it."""
+        if self._read_settings is None:
+            return
+        try:
+            found = reload(self._settings, self._read_settings())
+        except ConfigInvalid as error:
+            _log.error("not reloaded", reason=str(error), meaning="all stays as it is")
+            return
+        self._settings = found.settings
+        configure_logs(found.settings.log.level, found.settings.log.style)
+        found.tell(_log)
+        for worker in self._workers:
+            await worker.tell(self._orders_of(worker, listener))
 
     def report(self) -> dict[str, object]:
         """What `/readyz` says: ready where some worker takes clients, and all that do are."""

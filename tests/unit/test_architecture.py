@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2] / "sidecar"
 FLOORS = {
-    **dict.fromkeys(("fixed", "config", "limits", "errors", "garbage", "telemetry"), 0),
+    **dict.fromkeys(("fixed", "config", "limits", "errors", "telemetry"), 0),
+    **dict.fromkeys(("reload", "scheduling", "garbage", "vital"), 0),
     "node": 1,
     **dict.fromkeys(("state", "protocol"), 2),
     "api": 3,

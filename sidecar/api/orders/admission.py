@@ -117,9 +117,13 @@ class Admission:
         applied yet.
         """
         self._state = state
-        self._off = off
         self._on_its_way = on_its_way
-        self._orders = OrderRules(state, off)
+        self.skip(off)
+
+    def skip(self, off: frozenset[str]) -> None:
+        """Asks all rules but these from now on."""
+        self._off = off
+        self._orders = OrderRules(self._state, off)
 
     def is_on(self, rule: str) -> bool:
         """Whether a rule is asked."""

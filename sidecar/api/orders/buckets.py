@@ -32,6 +32,13 @@ class Buckets:
         self._what = what
         self._buckets: dict[tuple[Hashable, bool], _Bucket] = {}
 
+    def adopt(self, per_s: float, burst: int) -> None:
+        """Another rate and burst; what was taken of the old one stays taken. O(buckets)."""
+        more = burst - self.burst
+        self._per_s, self.burst = per_s, burst
+        for bucket in self._buckets.values():
+            bucket.tokens = max(bucket.tokens + more, -burst)
+
     def take(self, key: Hashable, weight: int, now: float, *, cancel: bool = False) -> None:
         """Takes so many tokens. Raises `Limited`; then nothing is taken. O(1)."""
         wanted = min(weight, self.burst)

@@ -1,0 +1,58 @@
+"""Which settings a running process can change, on SIGHUP; all others need a restart."""
+
+from typing import Any
+
+import msgspec
+from structlog.typing import FilteringBoundLogger
+
+from sidecar.config import Settings, keys
+
+_SERVER = (
+    *("connections_max", "connections_per_ip", "subscriptions_per_connection"),
+    *("messages_per_minute", "outbox_bytes_max", "outbox_age_max_s", "deflate"),
+    *("trusted_proxies", "proxy_protocol", "origins", "tokens_file"),
+    *("ping_interval_s", "pong_timeout_s"),
+)
+_ORDERS = (
+    *("skip_rules", "per_s_per_ip", "burst_per_ip", "per_s_per_account", "burst_per_account"),
+    *("in_flight_per_ip", "in_flight_per_account"),
+)
+RELOADABLE = frozenset(
+    (
+        *(f"server.{name}" for name in _SERVER),
+        *(f"orders.{name}" for name in _ORDERS),
+        *("log.level", "log.style", "source.stale_after_s", "source.behind_after_s"),
+    )
+)
+"""By section and name."""
+
+
+class Reload(msgspec.Struct, frozen=True):
+    """What becomes of settings that were read again."""
+
+    settings: Settings  # that hold from now on
+    changed: tuple[str, ...]  # taken over
+    left: tuple[str, ...]  # these differ too, but need a restart
+
+    def tell(self, log: FilteringBoundLogger) -> None:
+        """A line of what has changed, and one of what can't."""
+        log.info("reloaded", changed=self.changed)
+        if self.left:
+            log.warning("settings not changed", keys=self.left, meaning="they need a restart")
+
+
+def reload(before: Settings, read: Settings) -> Reload:
+    """What of `read` a process takes over that began with `before`. O(settings)."""
+    changed, left = [], []
+    sections: dict[str, Any] = msgspec.structs.asdict(before)
+    for key in keys():
+        new = getattr(getattr(read, key.section), key.name)
+        if getattr(getattr(before, key.section), key.name) == new:
+            continue
+        if key.dotted in RELOADABLE:
+            changed.append(key.dotted)
+            section = sections[key.section]
+            sections[key.section] = msgspec.structs.replace(section, **{key.name: new})
+        else:
+            left.append(key.dotted)
+    return Reload(Settings(**sections), tuple(changed), tuple(left))
