@@ -26,6 +26,7 @@ from sidecar.node.row_files import RowDirectory
 from sidecar.node.source import open_source
 from sidecar.node.starts import Start
 from sidecar.node.submitter import Submitter
+from sidecar.parts import Parts
 from sidecar.pipeline import run_pipeline
 from sidecar.protocol.closecodes import CloseCode
 from sidecar.recovery.recover import recover
@@ -36,16 +37,16 @@ from sidecar.reload import Reload, reload
 from sidecar.restarts import Restarts
 from sidecar.server.hub import Hub
 from sidecar.server.listener import bind, fit_descriptors
-from sidecar.server.operator import OperatorServer, health_pages
+from sidecar.server.operator import OperatorServer, operator_pages
 from sidecar.server.order_entry import OrderEntry
 from sidecar.server.pass_through import PassThrough
 from sidecar.server.server import Server
 from sidecar.server.services import Services
 from sidecar.server.tokens import Tokens, read_tokens
 from sidecar.state.chain import ChainState
-from sidecar.state.health import LIVE, NS_PER_S, Bounds, Health
+from sidecar.state.health import NS_PER_S, Bounds, Health
 from sidecar.telemetry.logs import configure_logs, get_log
-from sidecar.vital import VitalTasks
+from sidecar.telemetry.loop_lag import watch_loop_lag
 from sidecar.workers.role import Role
 
 _log = get_log("app")
@@ -70,14 +71,9 @@ class App:
         self._read_settings = read_settings
         self._role = role or Role()
         self._on_ready = on_ready
-        self._server: Server | None = None
         self.state: ChainState | None = None  # once it is restored
-        self._checkpoints: Checkpoints | None = None
         self._orders: OrderEntry | None = None
-        self._services: Services | None = None  # once there is something to serve
-        self.pauses = Pauses(freeze=settings.process.gc_freeze)
-        self._health: Health | None = None
-        self.vital = VitalTasks()
+        self.parts = Parts(Pauses(freeze=settings.process.gc_freeze))
         self._held = ExitStack()  # until the last checkpoint is written
 
     async def run(self, signals: AsyncIterator[signal.Signals]) -> None:
@@ -87,12 +83,12 @@ class App:
         Any task that fails ends the process: what it raised comes out of here, so that systemd
         restarts it.
         """
-        self.pauses.watch()
-        self._held.callback(self.pauses.unwatch)
+        self.parts.pauses.watch()
+        self._held.callback(self.parts.pauses.unwatch)
         with self._held:
             hurried = await self._run_all(signals)
-            if self._checkpoints is not None and not hurried:
-                self._checkpoints.write_last()
+            if self.parts.checkpoints is not None and not hurried:
+                self.parts.checkpoints.write_last()
         _log.info("stopped")
 
     async def _run_all(self, signals: AsyncIterator[signal.Signals]) -> bool:
@@ -113,7 +109,7 @@ class App:
         """Whether it ended in a hurry."""
         stopping = hurried = False
         async with anyio.create_task_group() as tasks:
-            self.vital.start(tasks, "pipeline", self._run, tasks, outer)
+            self.parts.vital.start(tasks, "pipeline", self._run, tasks, outer)
             async for number in signals:
                 if number is signal.SIGHUP:
                     if self._read_settings is not None:
@@ -131,9 +127,9 @@ class App:
     async def _stop(self, everything: anyio.CancelScope) -> None:
         if self._orders is not None:
             await self._orders.close(ORDERS_DRAIN_S)
-        if self._server is not None:
+        if self.parts.server is not None:
             reason = "the server is shutting down; reconnect"
-            await self._server.drain(CloseCode.GOING_AWAY, reason)
+            await self.parts.server.drain(CloseCode.GOING_AWAY, reason)
         everything.cancel()
 
     async def _run(self, tasks: TaskGroup, outer: TaskGroup) -> None:
@@ -147,39 +143,54 @@ class App:
             origin = await open_source(source, own)
             start, state = recover(origin.starts())
             self.state = state
-            health = state.health = self._health = Health(state, _bounds(source))
+            health = state.health = Health(state, _bounds(source))
             if self._role.is_first:
                 self._keep_checkpoints(tasks, own, start, state)
             hub, channels = Hub(), Channels(state)
             restarts = Restarts(channels, hub, state)
-            feed = Feed(
-                start.reader, origin, state, health, restarts.all, busy_poll=source.busy_poll
+            feed = self.parts.feed = Feed(
+                start.reader,
+                origin,
+                state,
+                health,
+                restarts.all,
+                self.parts.counts,
+                busy_poll=source.busy_poll,
             )
             resumer = Resumer(state, origin, hub.recent.since)
-            repairer = Repairer(state, origin, restarts.part)
+            repairer = self.parts.repairer = Repairer(state, origin, restarts.part)
             client = open_info_client(source)
             pass_through = None if client is None else PassThrough(client)
             orders = self._take_orders(tasks, outer, state, hub)
             services = Services(
-                server_settings, state, channels, hub, resumer, pass_through, orders, tokens
+                server_settings,
+                state,
+                channels,
+                hub,
+                resumer,
+                pass_through,
+                orders,
+                tokens,
+                self.parts.counts,
             )
-            self._server = Server(listener, services)
-            self._services = services
-            vital = self.vital
-            vital.start(tasks, "server", self._serve_at_head, feed, self._server, state)
+            self.parts.server = Server(listener, services)
+            self.parts.services = services
+            vital = self.parts.vital
+            vital.start(tasks, "server", self._serve_at_head, feed, self.parts.server, state)
             vital.start(tasks, "repair", repairer.run)
             vital.start(tasks, "resume", resumer.run)
             if isinstance(origin, HyperliquidOrigin) and origin.files and source.verify_interval_s:
                 verifier = Verifier(state, origin, source.verify_interval_s)
                 vital.start(tasks, "verifier", verifier.run)
+            vital.start(tasks, "loop lag", watch_loop_lag, self.parts.counts.loop_lag)
             vital.start(tasks, "freshness", watch_freshness, health, state, channels, hub)
             try:
-                await run_pipeline(feed.blocks(), state, channels, hub)
+                await run_pipeline(feed.blocks(), state, channels, hub, self.parts.counts.clock)
             except Exception as error:
-                if self._checkpoints is not None:
-                    self._checkpoints.stop()
+                if self.parts.checkpoints is not None:
+                    self.parts.checkpoints.stop()
                 reason = f"{type(error).__name__} after height {state.height}: the feed ends"
-                await self._server.drain(CloseCode.INTERNAL_ERROR, reason)
+                await self.parts.server.drain(CloseCode.INTERNAL_ERROR, reason)
                 raise
             finally:
                 feed.close()
@@ -196,16 +207,16 @@ class App:
     def _adopt(self, found: Reload) -> None:
         server_settings = fit_descriptors(found.settings.server)
         tokens = _tokens(server_settings)
-        if tokens is None and self._services is not None and self._services.tokens is not None:
+        if tokens is None and self._settings.server.tokens_file is not None:
             _log.warning("tokens are asked for no more", key="server.tokens_file")
         self._settings = found.settings
         configure_logs(found.settings.log.level, found.settings.log.style)
-        if self._server is not None:
-            self._server.adopt(server_settings, tokens)
+        if self.parts.server is not None:
+            self.parts.server.adopt(server_settings, tokens)
         if self._orders is not None:
             self._orders.adopt(found.settings.orders)
-        if self._health is not None:
-            self._health.bounds = _bounds(found.settings.source)
+        if self.state is not None and self.state.health is not None:
+            self.state.health.bounds = _bounds(found.settings.source)
         found.tell(_log)
 
     def _take_orders(
@@ -217,40 +228,19 @@ class App:
             return None
         socket = IpcDirectory(Path(source.path)).submit_socket
         submitter = Submitter(socket, answer_timeout_s=settings.answer_timeout_s)
-        orders = self._orders = OrderEntry(state, settings, submitter)
+        orders = self._orders = OrderEntry(state, settings, submitter, self.parts.counts)
         state.allowance = orders.allowance
         hub.flushed = orders.flights.applied
-        self.vital.start(outer, "submitter", submitter.run)
-        self.vital.start(tasks, "orders", orders.run)
+        self.parts.vital.start(outer, "submitter", submitter.run)
+        self.parts.vital.start(tasks, "orders", orders.run)
         return orders
 
     def _tell_operators(self, tasks: TaskGroup) -> None:
         settings = self._settings.operator
         listener = self._held.enter_context(bind(settings.host, settings.port, "operator"))
-        operator = OperatorServer(listener, health_pages(self.report))
+        operator = OperatorServer(listener, operator_pages(self.parts.report, self.parts.samples))
         _log.info("operators are answered", host=settings.host, port=operator.port)
-        self.vital.start(tasks, "operator", operator.serve)
-
-    def report(self) -> dict[str, Any]:
-        """What `/readyz` says."""
-        services = self._services
-        if services is None:
-            waits = {"state": "starting", "reason": "the node's snapshot and log are being read"}
-            return {"ready": False, "height": 0, "feed": waits}
-        health, orders = services.state.health, services.orders
-        assert health is not None
-        feed = health.feed
-        told: dict[str, Any] = {
-            "ready": feed.state == LIVE,
-            "height": services.state.height,
-            "feed": {"state": feed.state, "reason": feed.reason},
-        }
-        if orders is not None:
-            node = orders.submitter
-            told["ready"] = told["ready"] and node.connected
-            reason = "" if node.connected else node.why
-            told["submission"] = {"connected": node.connected, "reason": reason}
-        return told
+        self.parts.vital.start(tasks, "operator", operator.serve)
 
     def _open_checkpoints(self) -> RowDirectory[Any] | None:
         """Where they are; only the first worker writes there."""
@@ -273,8 +263,8 @@ class App:
             )
             return
         blocks = self._settings.checkpoint.blocks
-        self._checkpoints = Checkpoints(own, start, state, blocks=blocks)
-        self.vital.start(tasks, "checkpoints", self._checkpoints.run)
+        self.parts.checkpoints = Checkpoints(own, start, state, blocks=blocks)
+        self.parts.vital.start(tasks, "checkpoints", self.parts.checkpoints.run)
 
     async def _serve_at_head(self, feed: Feed, server: Server, state: ChainState) -> None:
         await feed.at_head.wait()

@@ -93,6 +93,9 @@ class Checkpoints:
         """`state` is as restored from `start`; the first checkpoint is due `blocks` after it."""
         self.height = start.height if start.origin == CHECKPOINTS.noun else 0
         self.failures = 0
+        self.written = 0
+        self.bytes = 0  # of the newest one that this process wrote
+        self.written_at = 0.0  # when that was (seconds since the epoch); 0: not yet
         self._path = directory.path
         self._chain = start.chain
         self._state = state
@@ -202,6 +205,8 @@ class Checkpoints:
         except OSError as error:  # somebody else's hands
             self._note_failure(height, f"it is gone: {error.strerror}")
             return
+        self.written += 1
+        self.bytes, self.written_at = size, time.time()
         _log.info("checkpoint written", height=height, bytes=size, seconds=seconds, **more)
 
     def _note_failure(self, height: int, reason: str) -> None:

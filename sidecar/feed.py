@@ -23,6 +23,7 @@ from sidecar.recovery.replica import Replica
 from sidecar.recovery.slices import Slices
 from sidecar.state.chain import ChainState
 from sidecar.state.health import GAP, RESYNCING, Health
+from sidecar.telemetry.counts import Counts
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("feed")
@@ -40,6 +41,7 @@ class Feed:
         state: ChainState,
         health: Health,
         on_rebuilt: Rebuilt,
+        counts: Counts,
         *,
         busy_poll: bool = False,
     ) -> None:
@@ -51,6 +53,7 @@ class Feed:
         self._state = state
         self._health = health
         self._on_rebuilt = on_rebuilt
+        self._counts = counts
         self._busy_poll = busy_poll
         self._stuck_at = -1  # the height at which it could not go on last
         self._pause_s = 0.0  # before it is tried again at the same height
@@ -61,7 +64,12 @@ class Feed:
         """
         while True:
             try:
-                follower = Follower(self._reader, self.at_head, busy_poll=self._busy_poll)
+                follower = Follower(
+                    self._reader,
+                    self.at_head,
+                    busy_poll=self._busy_poll,
+                    on_read=self._counts.clock.decoded,
+                )
                 async with aclosing(follower.blocks()) as blocks:
                     async for block in blocks:
                         self._health.note_block(time.monotonic_ns(), time.time_ns(), block.time_ns)
@@ -82,6 +90,7 @@ class Feed:
         """
         retry_s = REBUILD_RETRY_S / 4
         condition = GAP if isinstance(error, LogCorrupt | LogGap) else RESYNCING
+        self._counts.gaps += condition is GAP
         self._health.break_feed(condition, str(error))
         _log.error("the feed can't go on", reason=str(error), height=self._state.height)
         if self._state.height != self._stuck_at:

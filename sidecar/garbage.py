@@ -10,6 +10,7 @@ import time
 from typing import Literal
 
 from sidecar.limits import GC_PAUSE_S
+from sidecar.telemetry.counts import PAUSE_BOUNDS_S, Histogram
 
 
 class Pauses:
@@ -20,6 +21,7 @@ class Pauses:
         self._freeze = freeze
         self.count = 0
         self.longest_s = 0.0
+        self.seconds = Histogram(PAUSE_BOUNDS_S)
         self._began = 0.0
 
     def watch(self) -> None:
@@ -38,6 +40,7 @@ class Pauses:
             return
         took_s = time.perf_counter() - self._began
         self.count += 1
+        self.seconds.observe(took_s)
         self.longest_s = max(self.longest_s, took_s)
         if self._freeze and took_s >= GC_PAUSE_S:
             gc.freeze()

@@ -96,6 +96,7 @@ CLOSE_TIMEOUT_S = 5.0
 CLOSING_BYTES_MAX = 1 << 20  # that a client sends after our Close: what was on its way, and no more
 DRAIN_TIMEOUT_S = 5.0  # shutdown
 OPERATOR_CONNECTIONS_MAX = 16
+LOOP_LAG_INTERVAL_S = 0.1
 REFUSED_LINGER_S = 0.5  # for the request of a client that is not let in
 REFUSED_LINGERING_MAX = 32  # at a time; half of DESCRIPTORS_RESERVED
 ACCEPT_BACKOFF_S = 0.02  # after EMFILE and its like: many short visits may free them

@@ -8,10 +8,15 @@ from sidecar.node.transitions import Block
 from sidecar.protocol import frames
 from sidecar.server.hub import Hub
 from sidecar.state.chain import ChainState
+from sidecar.telemetry.counts import StageClock
 
 
 async def run_pipeline(
-    blocks: AsyncIterator[Block], state: ChainState, channels: Channels, hub: Hub
+    blocks: AsyncIterator[Block],
+    state: ChainState,
+    channels: Channels,
+    hub: Hub,
+    clock: StageClock,
 ) -> None:
     """Moves block after block from the node's log to the sockets; nothing in it waits but for the
     next block, and where a block has thousands of readers, for others to have their turn.
@@ -21,7 +26,12 @@ async def run_pipeline(
     book that is wrong is never served.
     """
     async for block in blocks:  # node: bytes -> Block
+        clock.begin(block.written_ns)
         changes = state.apply(block)  # state: Block -> Changes
+        clock.lap("apply")
         for topic, message in channels.publish(changes):  # api: Changes -> messages
             hub.stage(topic, frames.text(encode(message)))  # protocol: one frame for all
+        clock.lap("publish")
         await hub.flush(block.height)  # server: one send per subscriber
+        clock.lap("send")
+        clock.end(block.transitions)

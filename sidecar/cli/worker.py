@@ -70,7 +70,7 @@ async def _obey_supervisor(app: App) -> None:
 
 async def _report(app: App, where: list[tuple[str, int]]) -> None:
     while True:
-        report = Report(app.report(), where[0] if where else None)
+        report = Report(app.parts.report(), where[0] if where else None, app.parts.samples())
         with suppress(BlockingIOError, BrokenPipeError):
             os.write(sys.stdout.fileno(), msgspec.json.encode(report) + b"\n")
         await anyio.sleep(WORKER_REPORT_S)

@@ -8,7 +8,7 @@ a sleeper also looks by itself once a second.
 
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -62,12 +62,20 @@ class Follower:
     """Turns a reader into an endless stream of blocks."""
 
     def __init__(
-        self, reader: Reader, at_head: anyio.Event | None = None, *, busy_poll: bool = False
+        self,
+        reader: Reader,
+        at_head: anyio.Event | None = None,
+        *,
+        busy_poll: bool = False,
+        on_read: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`at_head` is set once everything that the node had written has been read."""
+        """`at_head` is set once everything that the node had written has been read; `on_read` is
+        told of each block when its reading began (`time.perf_counter_ns`).
+        """
         self.reader = reader
         self.at_head = at_head or anyio.Event()
         self._busy_poll = busy_poll
+        self._on_read = on_read
         self._whole_at = time.monotonic()  # when nothing was missing last
         self._complained_at = -math.inf
 
@@ -105,11 +113,16 @@ class Follower:
         stays where it is, and keeps what it has open.
         """
         while True:
+            began_ns = time.perf_counter_ns()
             try:
-                return self.reader.next_block()
+                block = self.reader.next_block()
             except SourceBusy as error:
                 self._complain(error)
-            await anyio.sleep(FOLLOW_BUSY_S)
+                await anyio.sleep(FOLLOW_BUSY_S)
+            else:
+                if block is not None:
+                    self._on_read(began_ns)
+                return block
 
     def _complain(self, error: SourceBusy) -> None:
         now = time.monotonic()

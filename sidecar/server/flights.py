@@ -19,6 +19,7 @@ from sidecar.server.adrift import Adrift
 from sidecar.server.nonce_watch import NonceWatch
 from sidecar.server.order_traces import OrderTrace, OrderTraces
 from sidecar.state.chain import ChainState
+from sidecar.telemetry.counts import Counts
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("orders")
@@ -37,10 +38,11 @@ class Flight(NamedTuple):
 class Flights:
     """All of them, and of those that are over the newest."""
 
-    def __init__(self, state: ChainState, submitter: Submitter) -> None:
+    def __init__(self, state: ChainState, submitter: Submitter, counts: Counts) -> None:
+        self._counts = counts
         self.actions = SentActions(SENT_ACTIONS_KEPT, SENT_ACTIONS_BYTES_MAX)
         self.unsettled = Unsettled(state.height)
-        self.traces = OrderTraces(state.height)
+        self.traces = OrderTraces(state.height, counts.order_seconds)
         self.nonces = NonceWatch()
         self.open_by_ip: Counter[str] = Counter()
         self.open_by_account: Counter[bytes] = Counter()
@@ -118,10 +120,12 @@ class Flights:
         if not lost.sent:
             if first is not None:
                 self.unsettled.settle(0, flight.touches)
+            self._counts.outcomes["not_sent"] += 1
             what = unavailable(f"{lost.why}; the action was not sent.")
             self.actions.forget(flight.key, sent, what)
             return
         if first is not None:
+            self._counts.outcomes["unknown"] += 1
             self._adrift.add(first, flight.touches, time.monotonic())
             self._give_up_late()
         self.actions.over(flight.key, sent, unknown(lost.why, flight.key[1]))
@@ -133,6 +137,7 @@ class Flights:
                 self.unsettled.settle(0, touches)
 
     def _answered(self, flight: Flight, sent: SentAction, answer: Answer) -> None:
+        self._counts.outcomes["executed" if answer.ok else "refused_by_chain"] += 1
         make = executed if answer.ok else refused
         try:
             outcome = make(answer.response, answer.height)

@@ -2,6 +2,7 @@
 upgrades.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -49,10 +50,13 @@ class HttpSession:
         check: Callable[[Request], None] = lambda _: None,
         upgrade_path: str | None = None,
         deflate: bool = False,
+        refusals: Counter[int] | None = None,
     ) -> None:
-        """`respond` and `check`, which sees each request first, may raise `HttpRefused`.
-        `upgrade_path` is where WebSocket is spoken, with compressed messages if `deflate`.
+        """`respond` and `check`, which sees each request first, may raise `HttpRefused`: counted in
+        `refusals` by status. `upgrade_path` is where WebSocket is spoken, with compressed messages
+        if `deflate`.
         """
+        self._refusals = Counter[int]() if refusals is None else refusals
         self._check = check
         self._deflate = deflate
         self._connection = connection
@@ -76,6 +80,7 @@ class HttpSession:
                 if self._http.should_close or not await connection.drained(IDLE_HTTP_TIMEOUT_S):
                     break
         except HttpRefused as error:
+            self._refusals[error.status] += 1
             connection.send(self._http.refuse(error))
         except Exception:
             connection.send(self._http.refuse(HttpRefused(500, "an error of the server")))
@@ -108,6 +113,7 @@ class HttpSession:
             self._check(request)
             answer = await self._respond(request)
         except HttpRefused as error:
+            self._refusals[error.status] += 1
             message = encode({"code": error.status, "msg": str(error)})
             return self._http.respond(error.status, message, headers=error.headers)
         status, body, content_type, headers = answer

@@ -20,6 +20,22 @@ from sidecar.server.recent import RecentFrames
 from sidecar.server.subscriber import Subscriber
 
 
+class Sent:
+    """What a channel's subscribers were sent, as it is before compression."""
+
+    __slots__ = ("bytes", "frames", "readers")
+
+    def __init__(self) -> None:
+        self.readers = 0  # subscriptions now
+        self.frames = 0
+        self.bytes = 0
+
+    def count(self, size: int, readers: int) -> None:
+        """A frame goes to so many."""
+        self.frames += readers
+        self.bytes += size * readers
+
+
 class Hub:
     """Who reads what. Nothing comes between the messages of a block: whoever subscribes,
     unsubscribes or is restarted while one goes out gets its part of it first.
@@ -34,6 +50,7 @@ class Hub:
         self._staged: list[tuple[Topic, bytes]] = []
         self._flush = Flush([], 0, ())  # the newest block's
         self._blocks = 0
+        self.sent: dict[str, Sent] = {}  # by channel
 
     def subscribe(self, subscriber: Subscriber, topic: Topic) -> bool:
         """Adds a subscriber; False if it reads the topic already. Opens the topic for the first
@@ -48,6 +65,7 @@ class Hub:
                 self.recent.open(topic, topic.channel.state.height)
         if not readers[subscriber.deflates].add(subscriber):
             return False
+        self._sent_of(topic).readers += 1
         self._lingering.pop(topic, None)
         return True
 
@@ -59,6 +77,7 @@ class Hub:
         readers = self._topics.get(topic)
         if readers is None or not readers[subscriber.deflates].remove(subscriber):
             return False
+        self._sent_of(topic).readers -= 1
         if not any(readers):
             if topic.resumable and len(self._lingering) < TOPICS_LINGERING_MAX:
                 self._lingering[topic] = time.monotonic()
@@ -106,6 +125,7 @@ class Hub:
             readers = self._topics.get(topic)
             if readers is not None:
                 messages.append((topic, frame, *readers))
+                self._sent_of(topic).count(len(frame), len(readers[0]) + len(readers[1]))
         if messages:
             self._blocks += 1
             flush = self._flush = Flush(make_batches(messages, self._blocks), height, self.slow)
@@ -123,6 +143,13 @@ class Hub:
         for readers in self._topics.get(topic, ()):
             for subscriber in readers:
                 subscriber.restart(topic, restart_frames, height)
+
+    def _sent_of(self, topic: Topic) -> Sent:
+        name = topic.channel.name
+        found = self.sent.get(name)
+        if found is None:
+            found = self.sent[name] = Sent()
+        return found
 
     def _finish(self) -> None:
         """The block before goes out before what comes now."""

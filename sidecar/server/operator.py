@@ -2,6 +2,7 @@
 
 GET /healthz     the process runs: 200
 GET /readyz      200 while data is live and orders are taken, else 503; what is wrong either way
+GET /metrics     for Prometheus
 """
 
 import socket
@@ -18,10 +19,11 @@ from sidecar.server.connection import Connection
 from sidecar.server.http_session import HttpAnswer, HttpSession
 from sidecar.server.listener import accept
 from sidecar.telemetry.logs import get_log
+from sidecar.telemetry.metrics import Samples, render
 
 _log = get_log("operator")
 
-Page = Callable[[], HttpAnswer]
+Page = Callable[[Request], HttpAnswer]
 
 
 class OperatorServer:
@@ -68,17 +70,23 @@ class OperatorServer:
             raise HttpRefused(404, f"no {request.path[:64]!r} here; there are {there}")
         if request.method not in ("GET", "HEAD"):
             raise HttpRefused(405, f"{request.path} takes GET", (("Allow", "GET, HEAD"),))
-        return page()
+        return page(request)
 
 
-def health_pages(report: Callable[[], dict[str, Any]]) -> dict[str, Page]:
-    """`/healthz` and `/readyz`; `report` says what the process can do, `ready` among it."""
+def operator_pages(
+    report: Callable[[], dict[str, Any]], samples: Callable[[], Samples]
+) -> dict[str, Page]:
+    """`report` says what the process can do, `ready` among it; `samples` what it has counted."""
 
-    def healthz() -> HttpAnswer:
+    def healthz(_: Request) -> HttpAnswer:
         return HttpAnswer(200, encode({"alive": True}))
 
-    def readyz() -> HttpAnswer:
+    def readyz(_: Request) -> HttpAnswer:
         told = report()
         return HttpAnswer(200 if told["ready"] else 503, encode(told))
 
-    return {"/healthz": healthz, "/readyz": readyz}
+    def metrics(request: Request) -> HttpAnswer:
+        body, content_type = render(samples(), request.header("accept") or "")
+        return HttpAnswer(200, body, content_type)
+
+    return {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}

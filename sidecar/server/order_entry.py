@@ -43,6 +43,7 @@ from sidecar.server.order_limits import OrderLimits
 from sidecar.server.turns import Turns
 from sidecar.server.unsent import Unsent
 from sidecar.state.chain import ChainState
+from sidecar.telemetry.counts import Counts
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("orders")
@@ -53,9 +54,15 @@ _SHUTTING_DOWN = "The server is shutting down."
 class OrderEntry:
     """Takes signed actions, sends on what may be good, and tells what became of them."""
 
-    def __init__(self, state: ChainState, settings: OrderSettings, submitter: Submitter) -> None:
+    def __init__(
+        self,
+        state: ChainState,
+        settings: OrderSettings,
+        submitter: Submitter,
+        counts: Counts | None = None,
+    ) -> None:
         self.refusals: Counter[str] = Counter()  # by rule
-        self.flights = Flights(state, submitter)
+        self.flights = Flights(state, submitter, counts or Counts())
         self.submitter = submitter
         self._admission = Admission(state, settings.off(), self.flights.unsettled.__contains__)
         self._limits = OrderLimits(settings, self.flights)

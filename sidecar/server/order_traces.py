@@ -3,9 +3,11 @@
 import logging
 import time
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 
 from sidecar.api.orders.by_height import ByHeight
 from sidecar.limits import ORDER_TRACES_KEPT, ORDER_TRACES_WAITING_MAX
+from sidecar.telemetry.counts import Histogram
 from sidecar.telemetry.logs import get_log
 from sidecar.telemetry.tracecontext import TraceContext
 
@@ -37,7 +39,9 @@ class OrderTrace:
 class OrderTraces:
     """Those whose block is not applied yet, and the newest complete ones."""
 
-    def __init__(self, height: int) -> None:
+    def __init__(self, height: int, seconds: Mapping[str, Histogram]) -> None:
+        """`seconds` takes the times of each stage (see `sidecar.telemetry.counts`)."""
+        self._seconds = seconds
         self.recent: deque[OrderTrace] = deque(maxlen=ORDER_TRACES_KEPT)
         self._waiting: ByHeight[OrderTrace] = ByHeight()
         self._visible: OrderedDict[int, int] = OrderedDict()  # height -> when, ns
@@ -72,6 +76,11 @@ class OrderTraces:
 
     def _complete(self, trace: OrderTrace) -> None:
         self.recent.append(trace)
+        seconds = self._seconds
+        seconds["admit"].observe((trace.admitted_ns - trace.received_ns) / 1e9)
+        seconds["submit"].observe((trace.submitted_ns - trace.admitted_ns) / 1e9)
+        seconds["execute"].observe((trace.answered_ns - trace.submitted_ns) / 1e9)
+        seconds["visible"].observe((trace.visible_ns - trace.received_ns) / 1e9)
         if not _log.is_enabled_for(logging.DEBUG):
             return
         _log.debug(

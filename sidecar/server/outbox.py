@@ -47,17 +47,22 @@ class Outbox:
 
     def push(
         self, frame: bytes, topic: Topic | None = None, height: int = 0, *, counted: bool = True
-    ) -> None:
-        """Queues a frame: of a topic and block height, or of none (replies, control frames)."""
+    ) -> bool:
+        """Queues a frame: of a topic and block height, or of none (replies, control frames).
+        Whether it takes the place of an older one.
+        """
         if not counted and self._uncounted + len(frame) > WAITING_SNAPSHOT_BYTES_MAX:
             counted = self._uncounted > 0
         entry = _Entry(frame, topic, height, counted=counted)
         key: Topic | int | _Entry = entry
+        replaces = False
         if topic is not None and topic.delivery is Delivery.LATEST:
             key = topic
+            replaces = topic in self._entries
             self._remove(topic)
         self._entries[key] = entry
         self._count(entry, len(frame))
+        return replaces
 
     def push_control(self, frame: bytes) -> None:
         """Queues a ping or pong ahead of all that has not been started, in place of one that

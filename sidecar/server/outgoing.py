@@ -63,7 +63,7 @@ class Outgoing:
             connection.outbox.push_rest(joined, sent)
             return
         for topic, frame in parts:
-            connection.outbox.push(frame, topic, height)
+            self._services.counts.conflated += connection.outbox.push(frame, topic, height)
             if self._is_too_much():
                 self._close_slow(topic, height)
                 return
@@ -102,10 +102,12 @@ class Outgoing:
         return self._connection.outbox.bytes > self._services.settings.outbox_bytes_max
 
     def _close_unread(self, what: str) -> None:
+        self._services.counts.slow_closes += 1
         self._connection.outbox.clear_waiting()
         self._closing.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {what}")
 
     def _close_slow(self, topic: Topic, height: int) -> None:
+        self._services.counts.slow_closes += 1
         oldest = self._connection.outbox.oldest_height(topic)
         resume = (height if oldest is None else oldest) - 1
         what = "resume from height" if topic.delivery is Delivery.EVERY else "was at height"

@@ -15,16 +15,19 @@ from anyio.abc import TaskGroup
 from sidecar.errors import HttpRefused
 from sidecar.limits import RECV_BYTES, REFUSED_LINGER_S, REFUSED_LINGERING_MAX
 from sidecar.protocol.http import HttpConnection
+from sidecar.telemetry.counts import Counts
 
 
 class Refusals:
     """Those of one listening socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Counts) -> None:
         self.lingering = 0
+        self._counts = counts
 
     def refuse(self, tasks: TaskGroup, sock: socket.socket, refusal: HttpRefused) -> None:
         """Says why, and closes. Does not wait."""
+        self._counts.refusals[refusal.status] += 1
         try:
             sock.send(HttpConnection().refuse(refusal))
             sock.shutdown(socket.SHUT_WR)

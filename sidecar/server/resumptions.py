@@ -59,6 +59,7 @@ class Resumptions:
         if resumer is not None and (since is None or since > height):
             resumer.add(resumption)  # let go meanwhile, for want of room
             return
+        self._services.counts.resumptions["replayed"] += 1
         for frame_height, frame in recent.above(topic, height):
             self._outgoing.send_beyond_bound(frame, topic, frame_height)
         self._go_live(topic)
@@ -68,6 +69,7 @@ class Resumptions:
         if not self._is_held(resumption):
             return
         topic, newest = resumption.topic, self._services.state.height
+        self._services.counts.resumptions["lost"] += 1
         gap = gap_message(topic, min(resumption.height, newest) + 1, newest, reason)
         self._outgoing.send_beyond_bound(frames.text(encode(gap)), topic, newest)
         self._go_live(topic)

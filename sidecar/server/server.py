@@ -49,7 +49,7 @@ class Server:
         self._services = services
         self._sessions: dict[Connection, WebSocketSession] = {}
         self._gate = Gate(services.settings, services.tokens)
-        self._refusals = Refusals()
+        self._refusals = Refusals(services.counts)
         self.opened = 0  # WebSocket connections so far
         self.closed: Counter[int] = Counter()  # each of them once, by close code
         self._drain_reason: tuple[int, str] | None = None
@@ -60,6 +60,16 @@ class Server:
         """The port that is listened on; 0 for a unix socket."""
         name = self._listener.getsockname()
         return int(name[1]) if isinstance(name, tuple) else 0
+
+    @property
+    def connections(self) -> int:
+        """How many are in, of any kind."""
+        return len(self._gate.connections)
+
+    @property
+    def websockets(self) -> int:
+        """How many of them speak WebSocket."""
+        return len(self._sessions)
 
     def adopt(self, settings: ServerSettings, tokens: Tokens | None) -> None:
         """Other settings. Compression and messages a minute stay as a connection began with them;
@@ -135,6 +145,7 @@ class Server:
         try:
             await self._gate.read_proxy_header(connection)
         except HttpRefused as error:
+            self._services.counts.refusals[error.status] += 1
             connection.send(HttpConnection().refuse(error))
             return None
         http = HttpSession(
@@ -143,6 +154,7 @@ class Server:
             check=partial(self._gate.check, connection),
             upgrade_path="/ws",
             deflate=self._services.settings.deflate,
+            refusals=self._services.counts.refusals,
         )
         return await http.run()
 

@@ -1,6 +1,6 @@
 """What every connection needs of the rest of the process."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sidecar.api.channels import Channels
 from sidecar.config import ServerSettings
@@ -10,6 +10,7 @@ from sidecar.server.order_entry import OrderEntry
 from sidecar.server.pass_through import PassThrough
 from sidecar.server.tokens import Tokens
 from sidecar.state.chain import ChainState
+from sidecar.telemetry.counts import Counts
 
 
 @dataclass(slots=True)
@@ -26,3 +27,4 @@ class Services:
     pass_through: PassThrough | None = None  # to the node, for what is not known here
     orders: OrderEntry | None = None  # where the node takes any
     tokens: Tokens | None = None  # where not everybody may come in
+    counts: Counts = field(default_factory=Counts)

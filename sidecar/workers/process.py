@@ -17,6 +17,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from sidecar.limits import WORKER_REPORT_BYTES_MAX, WORKER_SILENT_S
+from sidecar.telemetry.metrics import Samples, lasting, merge
 from sidecar.workers.role import Report
 
 COMMAND = (sys.executable, "-m", "sidecar", "worker")
@@ -32,6 +33,7 @@ class Worker:
         self._process: Process | None = None
         self._report: Report | None = None
         self._heard_at = 0.0
+        self._ended: Samples = {}  # what those before it counted
 
     @property
     def is_running(self) -> bool:
@@ -41,6 +43,11 @@ class Worker:
     def address(self) -> tuple[str, int] | None:
         """Where its clients connect; None while they can't."""
         return None if self._report is None else self._report.address
+
+    @property
+    def samples(self) -> Samples:
+        """What it counts, and those before it did."""
+        return merge([self._ended, self._report.samples if self._report else {}])
 
     async def run(
         self, orders: bytes, listener: socket.socket, heard: Callable[[], None]
@@ -71,6 +78,7 @@ class Worker:
                         heard()
                 return await process.wait()
         finally:
+            self._ended = lasting(self.samples)
             self._process = self._report = None
 
     async def tell(self, orders: bytes) -> None:

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from sidecar.telemetry.metrics import Samples
+
 
 class Role(msgspec.Struct, frozen=True):
     """Worker `number`, from 0, of so many; the only one if it is not told otherwise."""
@@ -25,3 +27,4 @@ class Report(msgspec.Struct, frozen=True):
 
     health: dict[str, object]  # as in `/readyz`
     address: tuple[str, int] | None = None  # where clients can connect, once they can
+    samples: Samples = {}

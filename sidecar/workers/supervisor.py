@@ -23,9 +23,11 @@ from sidecar.config import Settings
 from sidecar.errors import ConfigInvalid, WorkersEnded
 from sidecar.limits import WORKER_BACKOFF_MAX_S, WORKER_BACKOFF_S
 from sidecar.reload import reload
+from sidecar.samples import collect, of_process
 from sidecar.server.listener import bind, is_unix
-from sidecar.server.operator import OperatorServer, health_pages
+from sidecar.server.operator import OperatorServer, operator_pages
 from sidecar.telemetry.logs import configure_logs, get_log
+from sidecar.telemetry.metrics import Samples, merge
 from sidecar.workers.process import Worker
 from sidecar.workers.role import Role
 
@@ -63,7 +65,7 @@ class Supervisor:
                 held.enter_context(
                     bind(operator_settings.host, operator_settings.port, "operator")
                 ),
-                health_pages(self.report),
+                operator_pages(self.report, self.samples),
             )
             _log.info("operators are answered", host=operator_settings.host, port=operator.port)
             async with anyio.create_task_group() as tasks:
@@ -101,6 +103,16 @@ class Supervisor:
         serving = [one for one in told if one["serving"]]
         ready = bool(serving) and all(one["ready"] for one in serving)
         return {"ready": ready, "workers": told}
+
+    def samples(self) -> Samples:
+        """What `/metrics` shows: of all workers together, and of this process."""
+        own: Samples = collect(of_process())
+        own["workers"] = [
+            (["running"], sum(worker.is_running for worker in self._workers)),
+            (["wanted"], len(self._workers)),
+        ]
+        own["worker_starts_total"] = [([], sum(worker.starts for worker in self._workers))]
+        return merge([own, *(worker.samples for worker in self._workers)])
 
     def _reserve(self) -> socket.socket:
         """The port, for the workers alone; or the unix socket that they share."""

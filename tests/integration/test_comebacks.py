@@ -7,7 +7,6 @@ from typing import Any
 
 import anyio
 import pytest
-from test_faults import steps_to_check
 
 from rig import Node, Sidecar, client_of, sidecar_of
 from sidecar import feed
@@ -17,6 +16,7 @@ from sidecar.node.snapshot import AccountRow
 from sidecar.node.transitions import BID, BookAdded, Fill
 from sidecar.recovery import repair, replica
 from sidecar.server import hub
+from test_faults import steps_to_check
 
 pytestmark = pytest.mark.anyio
 TRADES = {"type": "trades", "coin": "TOYOTA"}
@@ -217,8 +217,8 @@ async def test_a_newest_start_that_leads_nowhere_is_passed_over(
             last = list(market.book.queue(BID))[-1]
             last.sz += 777
             market.book.bids[-last.px].sz += 777
-            assert sidecar.app._checkpoints is not None
-            sidecar.app._checkpoints._write()
+            assert sidecar.app.parts.checkpoints is not None
+            sidecar.app.parts.checkpoints._write()
             damaged_at = sidecar.state.height
             steps_to_check(node, market.id)
             node.step(30)

@@ -11,12 +11,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from test_workers import until, workers
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from processes import Process, Serve, Server, Start
 from sidecar.server.tokens import new_token
+from test_workers import until, workers
 
 
 @pytest.fixture

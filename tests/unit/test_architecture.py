@@ -17,9 +17,8 @@ FLOORS = {
     "api": 3,
     "recovery": 4,
     "server": 5,
-    **dict.fromkeys(
-        ("pipeline", "feed", "freshness", "restarts", "checkpoints", "app", "workers", "cli"), 6
-    ),
+    **dict.fromkeys(("pipeline", "feed", "freshness", "restarts", "checkpoints"), 6),
+    **dict.fromkeys(("samples", "parts", "app", "workers", "cli"), 6),
     "__main__": 7,
 }
 IMPURE = {"anyio", "asyncio", "logging", "os", "random", "socket", "structlog", "time", "uvloop"}

@@ -30,6 +30,7 @@ from sidecar.server.listener import bind
 from sidecar.server.server import Server
 from sidecar.server.services import Services
 from sidecar.state.chain import ChainState
+from sidecar.telemetry.counts import StageClock
 
 pytestmark = pytest.mark.anyio
 
@@ -136,7 +137,7 @@ async def running() -> AsyncIterator[Rig]:
         server.listen()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.serve)
-            tasks.start_soon(run_pipeline, blocks, state, channels, hub)
+            tasks.start_soon(run_pipeline, blocks, state, channels, hub, StageClock())
             with anyio.fail_after(30):
                 yield Rig(listener, send)
             tasks.cancel_scope.cancel()

@@ -6,6 +6,7 @@ import pytest
 
 from sidecar.limits import ORDER_TRACES_KEPT, ORDER_TRACES_WAITING_MAX
 from sidecar.server.order_traces import OrderTrace, OrderTraces
+from sidecar.telemetry.counts import Counts
 from sidecar.telemetry.tracecontext import continue_trace
 
 
@@ -18,7 +19,7 @@ def submitted() -> OrderTrace:
 
 @pytest.mark.parametrize("answer_first", [True, False])
 def test_it_is_complete_once_its_block_is_shown(answer_first: bool) -> None:
-    traces, trace = OrderTraces(height=4), submitted()
+    traces, trace = OrderTraces(4, Counts().order_seconds), submitted()
     if answer_first:
         traces.answered(trace, 5)
         assert not traces.recent
@@ -35,7 +36,7 @@ def test_it_is_complete_once_its_block_is_shown(answer_first: bool) -> None:
 
 
 def test_one_that_no_block_saw_is_never_shown() -> None:
-    traces, trace = OrderTraces(height=4), submitted()
+    traces, trace = OrderTraces(4, Counts().order_seconds), submitted()
     traces.answered(trace, 0)
     traces.applied(5)
     assert not traces.recent
@@ -43,7 +44,7 @@ def test_one_that_no_block_saw_is_never_shown() -> None:
 
 
 def test_they_are_bounded() -> None:
-    traces = OrderTraces(height=0)
+    traces = OrderTraces(0, Counts().order_seconds)
     for height in range(1, 3 * ORDER_TRACES_KEPT):
         traces.answered(submitted(), height)
         traces.applied(height)
@@ -53,7 +54,7 @@ def test_they_are_bounded() -> None:
 
 def test_those_that_wait_for_a_block_are_bounded() -> None:
     """None is shown while the feed stands still; the first ones are given up."""
-    traces, trace = OrderTraces(height=0), submitted()
+    traces, trace = OrderTraces(0, Counts().order_seconds), submitted()
     for height in range(1, ORDER_TRACES_WAITING_MAX + 3):
         traces.answered(trace, height)
     assert len(traces._waiting) == ORDER_TRACES_WAITING_MAX
