@@ -36,13 +36,14 @@ from sidecar.recovery.verifier import Verifier
 from sidecar.reload import Reload, reload
 from sidecar.restarts import Restarts
 from sidecar.server.hub import Hub
-from sidecar.server.listener import bind, fit_descriptors
+from sidecar.server.listener import bind, fit_descriptors, place_of
 from sidecar.server.operator import OperatorServer, operator_pages
 from sidecar.server.order_entry import OrderEntry
 from sidecar.server.pass_through import PassThrough
 from sidecar.server.server import Server
 from sidecar.server.services import Services
 from sidecar.server.tokens import Tokens, read_tokens
+from sidecar.service.notify import Notifier
 from sidecar.state.chain import ChainState
 from sidecar.state.health import NS_PER_S, Bounds, Health
 from sidecar.telemetry.logs import configure_logs, get_log
@@ -63,12 +64,14 @@ class App:
         on_ready: Ready | None = None,
         role: Role | None = None,
         read_settings: Callable[[], Settings] | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         """`on_ready` gets host and port once the state is at the node's head and clients can
         connect. `read_settings` reads them again, on SIGHUP.
         """
         self._settings = settings
         self._read_settings = read_settings
+        self._notifier = notifier or Notifier()
         self._role = role or Role()
         self._on_ready = on_ready
         self.state: ChainState | None = None  # once it is restored
@@ -113,8 +116,11 @@ class App:
             async for number in signals:
                 if number is signal.SIGHUP:
                     if self._read_settings is not None:
+                        self._notifier.reloading()
                         self.read_again(self._read_settings)
+                        self._notifier.reloaded()
                     continue
+                self._notifier.stopping()
                 _log.info("stopping", signal=number.name, drain=not stopping)
                 if stopping:
                     hurried = True
@@ -173,7 +179,7 @@ class App:
                 tokens,
                 self.parts.counts,
             )
-            self.parts.server = Server(listener, services)
+            self.parts.server = Server(listener, services, hands_over=self._role.hands_over)
             self.parts.services = services
             vital = self.parts.vital
             vital.start(tasks, "server", self._serve_at_head, feed, self.parts.server, state)
@@ -194,6 +200,10 @@ class App:
                 raise
             finally:
                 feed.close()
+
+    def report(self) -> dict[str, Any]:
+        """What `/readyz` says."""
+        return self.parts.report()
 
     def read_again(self, read_settings: Callable[[], Settings]) -> None:
         """Takes over what of other settings can be changed in a running process, and the tokens
@@ -271,15 +281,16 @@ class App:
         if self._settings.process.gc_freeze:
             settle()
         server.listen()
-        host = self._settings.server.host
+        host, port = place_of(server.listener, self._settings.server.host)
         _log.info(
             "ready",
             host=host,
-            port=server.port,
+            port=port,
             height=state.height,
         )
         if self._on_ready is not None:
-            self._on_ready(host, server.port)
+            self._on_ready(host, port)
+        self._notifier.ready()
         await server.serve()
 
 

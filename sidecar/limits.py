@@ -97,6 +97,7 @@ CLOSING_BYTES_MAX = 1 << 20  # that a client sends after our Close: what was on 
 DRAIN_TIMEOUT_S = 5.0  # shutdown
 OPERATOR_CONNECTIONS_MAX = 16
 LOOP_LAG_INTERVAL_S = 0.1
+NOTIFY_STATUS_S = 5.0  # from one status for the service manager to the next
 REFUSED_LINGER_S = 0.5  # for the request of a client that is not let in
 REFUSED_LINGERING_MAX = 32  # at a time; half of DESCRIPTORS_RESERVED
 ACCEPT_BACKOFF_S = 0.02  # after EMFILE and its like: many short visits may free them
@@ -117,6 +118,8 @@ WORKERS_MAX = 64
 WORKER_REPORT_S = 0.25
 WORKER_REPORT_BYTES_MAX = 64 << 10
 WORKER_SILENT_S = 5.0  # without a report: it hangs
+WORKER_TELL_S = 1.0  # for it to take other settings
+WORKER_HUNG_S = 30.0  # likewise: it is ended and started again
 WORKER_BACKOFF_S = 0.25  # before one that ended is started again; doubled each time
 WORKER_BACKOFF_MAX_S = 30.0  # one that has run for longer begins anew
 

@@ -79,3 +79,15 @@ class Parts:
         if self.checkpoints is not None:
             said.append(of_checkpoints(self.checkpoints))
         return collect(*said)
+
+
+def status_line(report: dict[str, Any]) -> str:
+    """What `systemctl status` shows of a report."""
+    workers = report.get("workers")
+    if workers is not None:
+        ready = sum(bool(one["ready"]) for one in workers)
+        height = max((one["height"] for one in workers), default=0)
+        return f"height {height}, {ready} of {len(workers)} workers ready"
+    feed = report["feed"]
+    reason = f" ({feed['reason']})" if feed["reason"] else ""
+    return f"height {report['height']}, {feed['state']}{reason}"

@@ -9,7 +9,6 @@ import argparse
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -17,8 +16,12 @@ import anyio
 from sidecar.app import App
 from sidecar.cli.signals import service_signals
 from sidecar.config import Settings, keys, load_settings
+from sidecar.parts import status_line
 from sidecar.scheduling import schedule
+from sidecar.service.activation import listen_there, passed_sockets
+from sidecar.service.notify import Notifier
 from sidecar.telemetry.logs import configure_logs
+from sidecar.workers.role import Role
 from sidecar.workers.supervisor import Supervisor
 
 _SHORT = {"server.workers": ("--workers",)}
@@ -44,7 +47,12 @@ def run(options: argparse.Namespace) -> None:
     """Loads and checks the settings, then serves."""
     given = vars(options)
     flags = {key.dotted: text for key in keys() if (text := given[key.dotted]) is not None}
-    read_settings = partial(load_settings, options.config, dict(os.environ), flags)
+    notifier, sockets = Notifier(os.environ), passed_sockets(os.environ)
+    environment = dict(os.environ)
+
+    def read_settings() -> Settings:
+        return listen_there(load_settings(options.config, environment, flags), sockets)
+
     settings = read_settings()
     if options.check:
         print("the settings are valid")
@@ -52,13 +60,20 @@ def run(options: argparse.Namespace) -> None:
     configure_logs(settings.log.level, settings.log.style)
     if settings.server.workers == 1:
         schedule(settings.process)
-    anyio.run(_serve, settings, read_settings, backend_options={"use_uvloop": True})
+    role = Role(hands_over="server" in sockets)
+    anyio.run(_serve, settings, role, read_settings, notifier, backend_options={"use_uvloop": True})
 
 
-async def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> None:
+async def _serve(
+    settings: Settings, role: Role, read_settings: Callable[[], Settings], notifier: Notifier
+) -> None:
     kind = App if settings.server.workers == 1 else Supervisor
+    process = kind(settings, _announce, role, read_settings, notifier)
     with service_signals() as signals:
-        await kind(settings, _announce, read_settings=read_settings).run(signals)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(notifier.run, lambda: status_line(process.report()))
+            await process.run(signals)
+            tasks.cancel_scope.cancel()
 
 
 def _announce(host: str, port: int) -> None:

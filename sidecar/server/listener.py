@@ -31,6 +31,19 @@ def is_unix(host: str) -> bool:
     return host.startswith(_UNIX_PREFIX)
 
 
+def is_given(host: str) -> bool:
+    """Whether a `host` is a socket that somebody else has bound."""
+    return host.startswith(_FD_PREFIX)
+
+
+def place_of(listener: socket.socket, host: str) -> tuple[str, int]:
+    """Where clients find a socket that was bound as `host`: host and port, 0 for a unix socket."""
+    name = listener.getsockname()
+    if not isinstance(name, tuple):
+        return (f"{_UNIX_PREFIX}{name}" if is_given(host) else host), 0
+    return (name[0] if is_given(host) else host), int(name[1])
+
+
 def bind(host: str, port: int, section: str = "server", *, shared: bool = False) -> socket.socket:
     """A bound, non-blocking socket; connections inherit its options (Linux). `shared`: other
     processes of this user may bind it, too. Raises `ConfigInvalid`, which names the setting of that
@@ -39,7 +52,7 @@ def bind(host: str, port: int, section: str = "server", *, shared: bool = False)
     It does not listen yet: until the state is live, clients are refused at once instead of kept
     waiting.
     """
-    if host.startswith(_FD_PREFIX):
+    if is_given(host):
         return _adopt(host.removeprefix(_FD_PREFIX), section)
     if is_unix(host):
         return _bind_unix(Path(host.removeprefix(_UNIX_PREFIX)), section)
@@ -71,6 +84,9 @@ def _adopt(number: str, section: str) -> socket.socket:
         sock = socket.socket(fileno=int(number))
     except (OSError, ValueError) as error:
         raise ConfigInvalid(f"{section}.host: no socket {number!r}: {error}") from error
+    for level, option, value in _OPTIONS:
+        if level == socket.SOL_SOCKET or sock.family != socket.AF_UNIX:
+            sock.setsockopt(level, option, value)
     sock.setblocking(False)
     return sock
 

@@ -44,8 +44,13 @@ _TICK_S = 1.0
 class Server:
     """All connections of one listening socket."""
 
-    def __init__(self, listener: socket.socket, services: Services) -> None:
-        self._listener = listener
+    def __init__(
+        self, listener: socket.socket, services: Services, *, hands_over: bool = False
+    ) -> None:
+        """`hands_over`: who connects while this one drains is left to the next one."""
+        self._hands_over = hands_over
+        self._accepting = anyio.CancelScope()
+        self.listener = listener
         self._services = services
         self._sessions: dict[Connection, WebSocketSession] = {}
         self._gate = Gate(services.settings, services.tokens)
@@ -58,7 +63,7 @@ class Server:
     @property
     def port(self) -> int:
         """The port that is listened on; 0 for a unix socket."""
-        name = self._listener.getsockname()
+        name = self.listener.getsockname()
         return int(name[1]) if isinstance(name, tuple) else 0
 
     @property
@@ -83,27 +88,33 @@ class Server:
 
     def listen(self) -> None:
         """Clients can connect from now on."""
-        self._listener.listen(LISTEN_BACKLOG)
+        self.listener.listen(LISTEN_BACKLOG)
 
     async def serve(self) -> None:
         """Accepts and serves until cancelled. `drain` first ends it politely."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tick)
-            for number in itertools.count(1):
-                if number % EAGER_ACCEPTS_MAX == 0:
-                    await checkpoint()
-                sock, address = await accept(self._listener)
-                refusal = self._refusal(address)
-                if refusal is None:
-                    self._start(tasks, sock, address)
-                else:
-                    self._refusals.refuse(tasks, sock, refusal)
+            with self._accepting:
+                await self._accept_all(tasks)
+
+    async def _accept_all(self, tasks: TaskGroup) -> None:
+        for number in itertools.count(1):
+            if number % EAGER_ACCEPTS_MAX == 0:
+                await checkpoint()
+            sock, address = await accept(self.listener)
+            refusal = self._refusal(address)
+            if refusal is None:
+                self._start(tasks, sock, address)
+            else:
+                self._refusals.refuse(tasks, sock, refusal)
 
     async def drain(self, code: int, reason: str) -> None:
         """Refuses new connections, closes all with a code and reason, and waits until they have
         gone or time is up.
         """
         self._drain_reason = (code, reason)
+        if self._hands_over:
+            self._accepting.cancel()
         self._gone = anyio.Event()
         for connection in list(self._gate.connections):
             if connection not in self._sessions:

@@ -16,9 +16,17 @@ import msgspec
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from sidecar.limits import WORKER_REPORT_BYTES_MAX, WORKER_SILENT_S
+from sidecar.limits import (
+    WORKER_HUNG_S,
+    WORKER_REPORT_BYTES_MAX,
+    WORKER_SILENT_S,
+    WORKER_TELL_S,
+)
+from sidecar.telemetry.logs import get_log
 from sidecar.telemetry.metrics import Samples, lasting, merge
 from sidecar.workers.role import Report
+
+_log = get_log("supervisor")
 
 COMMAND = (sys.executable, "-m", "sidecar", "worker")
 
@@ -60,7 +68,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=None,
             start_new_session=True,  # Ctrl-C is for the supervisor
-            pass_fds=(listener.fileno(),) if listener.family == socket.AF_UNIX else (),
+            pass_fds=(listener.fileno(),) if listener.get_inheritable() else (),
         )
         self._process = process
         try:
@@ -85,8 +93,22 @@ class Worker:
         """Other settings, if it runs."""
         process = self._process
         if process is not None and process.stdin is not None:
-            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            with (
+                suppress(anyio.BrokenResourceError, anyio.ClosedResourceError),
+                anyio.move_on_after(WORKER_TELL_S),  # one that hangs does not read
+            ):
                 await process.stdin.send(orders)
+
+    def end_hung(self, now: float) -> None:
+        """Kills it if it has said nothing for too long since it first said something."""
+        if self._process is None or self._report is None:
+            return
+        silent_s = now - self._heard_at
+        if silent_s > WORKER_HUNG_S:
+            _log.error("worker hangs", worker=self.number, silent_s=round(silent_s))
+            self._heard_at = now
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
     def end(self) -> None:
         """Asks it to end; the second time in a hurry."""

@@ -10,6 +10,7 @@ class Role(msgspec.Struct, frozen=True):
 
     number: int = 0
     workers: int = 1
+    hands_over: bool = False  # the listening socket is kept by the service manager
 
     @property
     def is_alone(self) -> bool:

@@ -24,8 +24,9 @@ from sidecar.errors import ConfigInvalid, WorkersEnded
 from sidecar.limits import WORKER_BACKOFF_MAX_S, WORKER_BACKOFF_S
 from sidecar.reload import reload
 from sidecar.samples import collect, of_process
-from sidecar.server.listener import bind, is_unix
+from sidecar.server.listener import bind, is_given, is_unix
 from sidecar.server.operator import OperatorServer, operator_pages
+from sidecar.service.notify import Notifier
 from sidecar.telemetry.logs import configure_logs, get_log
 from sidecar.telemetry.metrics import Samples, merge
 from sidecar.workers.process import Worker
@@ -43,13 +44,17 @@ class Supervisor:
         self,
         settings: Settings,
         on_ready: Ready | None = None,
+        role: Role | None = None,
         read_settings: Callable[[], Settings] | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         """`on_ready` gets host and port once all workers can be connected to; `read_settings` reads
         them again, on SIGHUP.
         """
         self._settings = settings
         self._read_settings = read_settings
+        self._notifier = notifier or Notifier()
+        self._role = role or Role()
         self._on_ready = on_ready
         self._workers = [Worker(number) for number in range(settings.server.workers)]
         self._stopping = False
@@ -73,8 +78,11 @@ class Supervisor:
                 tasks.start_soon(self._keep_all, listener, tasks)
                 async for number in signals:
                     if number is signal.SIGHUP:
+                        self._notifier.reloading()
                         await self._read_again(listener)
+                        self._notifier.reloaded()
                         continue
+                    self._notifier.stopping()
                     _log.info("stopping", signal=number.name, drain=not self._stopping)
                     self._stopping = True
                     for worker in self._workers:
@@ -117,7 +125,7 @@ class Supervisor:
     def _reserve(self) -> socket.socket:
         """The port, for the workers alone; or the unix socket that they share."""
         server = self._settings.server
-        if is_unix(server.host):
+        if is_unix(server.host) or is_given(server.host):
             listener = bind(server.host, 0)
             listener.set_inheritable(True)
             return listener
@@ -126,10 +134,19 @@ class Supervisor:
         return bind(server.host, port, shared=True)
 
     async def _keep_all(self, listener: socket.socket, everything: TaskGroup) -> None:
-        async with anyio.create_task_group() as tasks:
-            for worker in self._workers:
-                tasks.start_soon(self._keep, worker, listener)
+        async with anyio.create_task_group() as looking:
+            looking.start_soon(self._end_hung)
+            async with anyio.create_task_group() as tasks:
+                for worker in self._workers:
+                    tasks.start_soon(self._keep, worker, listener)
+            looking.cancel_scope.cancel()
         everything.cancel_scope.cancel()
+
+    async def _end_hung(self) -> None:
+        while True:
+            await anyio.sleep(1.0)
+            for worker in self._workers:
+                worker.end_hung(time.monotonic())
 
     async def _keep(self, worker: Worker, listener: socket.socket) -> None:
         """Runs a worker, again whenever it ends before it should."""
@@ -153,14 +170,14 @@ class Supervisor:
         """What a worker is told at its start."""
         server = self._settings.server
         name = listener.getsockname()
-        if is_unix(server.host):
+        if is_unix(server.host) or is_given(server.host):
             place = {"host": f"fd:{listener.fileno()}"}
         else:
             place = {"host": server.host, "port": name[1]}
         connections = -(-server.connections_max // len(self._workers))
         server = msgspec.structs.replace(server, connections_max=connections, **place)
         settings = msgspec.structs.replace(self._settings, server=server)
-        role = Role(worker.number, len(self._workers))
+        role = Role(worker.number, len(self._workers), self._role.hands_over)
         return msgspec.json.encode((settings, role)) + b"\n"
 
     def _heard(self) -> None:
@@ -172,3 +189,4 @@ class Supervisor:
         assert address is not None
         _log.info("ready", workers=len(self._workers))
         on_ready(*address)
+        self._notifier.ready()

@@ -1,0 +1,49 @@
+"""Sockets that the service manager listens on for us (sd_listen_fds(3)): it keeps them over a
+restart, in which clients wait instead of being refused.
+
+    sidecar.socket    FileDescriptorName=server     clients
+                      FileDescriptorName=operator   operators
+"""
+
+import os
+from collections.abc import MutableMapping
+
+import msgspec
+
+from sidecar.config import Settings
+from sidecar.errors import ConfigInvalid
+
+_FIRST = 3
+_SECTIONS = ("server", "operator")
+
+
+def passed_sockets(environment: MutableMapping[str, str]) -> dict[str, int]:
+    """The descriptors that we were given, by section of the settings. One without a name is the
+    server's. The variables are taken out of the environment: what this process starts has none.
+    Raises `ConfigInvalid`.
+    """
+    pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
+    names = environment.pop("LISTEN_FDNAMES", "")
+    if pid != str(os.getpid()) or not count.isdecimal():
+        return {}
+    found: dict[str, int] = {}
+    named = names.split(":") if names else []
+    for at in range(int(count)):
+        name = named[at] if at < len(named) else "server"
+        section = name if name in _SECTIONS else "server"  # unnamed: that of the unit, or "unknown"
+        if section in found:
+            what = f"two sockets for {section}; name them by FileDescriptorName="
+            raise ConfigInvalid(f"LISTEN_FDS: {what}{' and '.join(_SECTIONS)}")
+        found[section] = _FIRST + at
+        os.set_inheritable(_FIRST + at, False)
+    return found
+
+
+def listen_there(settings: Settings, sockets: dict[str, int]) -> Settings:
+    """Settings whose hosts are those sockets."""
+    server, operator = settings.server, settings.operator
+    if "server" in sockets:
+        server = msgspec.structs.replace(server, host=f"fd:{sockets['server']}")
+    if "operator" in sockets:
+        operator = msgspec.structs.replace(operator, host=f"fd:{sockets['operator']}")
+    return msgspec.structs.replace(settings, server=server, operator=operator)
