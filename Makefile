@@ -48,12 +48,14 @@ bench: $(VENV)/.made
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/inbound.py
 	$(BIN)/python benchmarks/observed.py
+	$(BIN)/python benchmarks/tracing.py
 	$(BIN)/python benchmarks/proxies.py
 	$(BIN)/python benchmarks/state.py
 	$(BIN)/python benchmarks/recovery.py
 	$(BIN)/python benchmarks/order_entry.py
 	$(BIN)/python benchmarks/inbound.py
 	$(BIN)/python benchmarks/observed.py
+	$(BIN)/python benchmarks/tracing.py
 	$(BIN)/python benchmarks/latency.py
 
 clean:

@@ -48,6 +48,7 @@ from sidecar.state.chain import ChainState
 from sidecar.state.health import NS_PER_S, Bounds, Health
 from sidecar.telemetry.logs import configure_logs, get_log
 from sidecar.telemetry.loop_lag import watch_loop_lag
+from sidecar.telemetry.traced import open_tracing
 from sidecar.workers.role import Role
 
 _log = get_log("app")
@@ -86,6 +87,10 @@ class App:
         Any task that fails ends the process: what it raised comes out of here, so that systemd
         restarts it.
         """
+        tracing = open_tracing(self._settings.tracing)
+        if tracing is not None:
+            self.parts.counts.clock.tracing = tracing
+            self._held.callback(tracing.close)
         self.parts.pauses.watch()
         self._held.callback(self.parts.pauses.unwatch)
         with self._held:
@@ -240,6 +245,7 @@ class App:
         submitter = Submitter(socket, answer_timeout_s=settings.answer_timeout_s)
         orders = self._orders = OrderEntry(state, settings, submitter, self.parts.counts)
         state.allowance = orders.allowance
+        orders.flights.traces.tracing = self.parts.counts.clock.tracing
         hub.flushed = orders.flights.applied
         self.parts.vital.start(outer, "submitter", submitter.run)
         self.parts.vital.start(tasks, "orders", orders.run)

@@ -269,6 +269,21 @@ class ProcessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(sorted(found))
 
 
+class TracingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """OpenTelemetry traces; off without an endpoint."""
+
+    endpoint: Annotated[
+        str | None,
+        Meta(description="where OTLP over HTTP is taken, such as http://127.0.0.1:4318/v1/traces"),
+    ] = None
+    blocks: Annotated[float, Meta(ge=0, le=1, description="share of blocks that are traced")] = 0.01
+    orders: Annotated[
+        float,
+        Meta(ge=0, le=1, description="share of orders, of those whose sender has no trace"),
+    ] = 0.01
+    service_name: Annotated[str, Meta(description="the name that traces have")] = "sidecar"
+
+
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sidecar's own log lines, on stderr."""
 
@@ -290,6 +305,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     operator: OperatorSettings = OperatorSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     process: ProcessSettings = ProcessSettings()
+    tracing: TracingSettings = TracingSettings()
     log: LogSettings = LogSettings()
 
 

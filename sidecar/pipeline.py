@@ -26,7 +26,7 @@ async def run_pipeline(
     book that is wrong is never served.
     """
     async for block in blocks:  # node: bytes -> Block
-        clock.begin(block.written_ns)
+        clock.begin(block.height, block.written_ns)
         changes = state.apply(block)  # state: Block -> Changes
         clock.lap("apply")
         for topic, message in channels.publish(changes):  # api: Changes -> messages
@@ -34,4 +34,4 @@ async def run_pipeline(
         clock.lap("publish")
         await hub.flush(block.height)  # server: one send per subscriber
         clock.lap("send")
-        clock.end(block.transitions)
+        clock.end(block.height, block.transitions, hub.messages)

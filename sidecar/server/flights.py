@@ -33,6 +33,7 @@ class Flight(NamedTuple):
     digest: bytes
     account: bytes
     touches: tuple[bytes, ...]
+    turn_ns: int  # when its turn came, since the epoch
 
 
 class Flights:
@@ -58,7 +59,7 @@ class Flights:
         nothing was sent.
         """
         incoming, number = flight.incoming, self.sent + 1
-        trace = OrderTrace(incoming.trace, incoming.received_ns, time.time_ns())
+        trace = OrderTrace(incoming.trace, incoming.received_ns, flight.turn_ns, time.time_ns())
         sent = SentAction(flight.digest, (incoming.told,))
         told = partial(self._told, number, flight, sent, trace)
         submit = self._submitter.submit
@@ -109,6 +110,7 @@ class Flights:
             if touches is not None:
                 self.unsettled.settle(answer.height, touches)
             self._answered(flight, sent, answer)
+            trace.ok = answer.ok
             self.traces.answered(trace, answer.height)
         if first:
             decrement(self.open_by_ip, flight.incoming.address)

@@ -51,6 +51,7 @@ class Hub:
         self._flush = Flush([], 0, ())  # the newest block's
         self._blocks = 0
         self.sent: dict[str, Sent] = {}  # by channel
+        self.messages = 0  # of the newest block, to all subscribers
 
     def subscribe(self, subscriber: Subscriber, topic: Topic) -> bool:
         """Adds a subscriber; False if it reads the topic already. Opens the topic for the first
@@ -119,13 +120,16 @@ class Hub:
         self._finish()
         staged, self._staged = self._staged, []
         messages = []
+        self.messages = 0
         for topic, frame in staged:
             if topic.resumable:
                 self.recent.add(topic, frame, height)
             readers = self._topics.get(topic)
             if readers is not None:
                 messages.append((topic, frame, *readers))
-                self._sent_of(topic).count(len(frame), len(readers[0]) + len(readers[1]))
+                count = len(readers[0]) + len(readers[1])
+                self.messages += count
+                self._sent_of(topic).count(len(frame), count)
         if messages:
             self._blocks += 1
             flush = self._flush = Flush(make_batches(messages, self._blocks), height, self.slow)

@@ -204,6 +204,7 @@ class OrderEntry:
         incoming.told(turned_away(error))
 
     def _send(self, incoming: Incoming) -> None:
+        turn_ns = time.time_ns()
         now, limits = time.monotonic(), self._limits
         if not incoming.urgent:
             limits.may_ask(incoming.address, now)
@@ -223,7 +224,9 @@ class OrderEntry:
             limits.take_of_account(action, account, now)
             limits.may_fly(action, incoming.address, account)
         admission.check(action, key[0])
-        self.flights.launch(Flight(incoming, key, digest, account, action.touches(account)))
+        self.flights.launch(
+            Flight(incoming, key, digest, account, action.touches(account), turn_ns)
+        )
         if incoming.urgent:
             limits.charge(action, incoming.address, account, now)
 

@@ -10,6 +10,7 @@ from sidecar.limits import ORDER_TRACES_KEPT, ORDER_TRACES_WAITING_MAX
 from sidecar.telemetry.counts import Histogram
 from sidecar.telemetry.logs import get_log
 from sidecar.telemetry.tracecontext import TraceContext
+from sidecar.telemetry.traced import OrderTimes, Tracing
 
 _log = get_log("orders")
 
@@ -23,12 +24,16 @@ class OrderTrace:
 
     __slots__ = (
         *("admitted_ns", "answered_ns", "context", "height", "received_ns"),
-        *("submitted_ns", "visible_ns"),
+        *("ok", "submitted_ns", "turn_ns", "visible_ns"),
     )
 
-    def __init__(self, context: TraceContext, received_ns: int, admitted_ns: int) -> None:
+    def __init__(
+        self, context: TraceContext, received_ns: int, turn_ns: int, admitted_ns: int
+    ) -> None:
         self.context = context
         self.received_ns = received_ns
+        self.turn_ns = turn_ns
+        self.ok = False  # the chain executed it
         self.admitted_ns = admitted_ns
         self.submitted_ns = 0
         self.answered_ns = 0
@@ -42,6 +47,7 @@ class OrderTraces:
     def __init__(self, height: int, seconds: Mapping[str, Histogram]) -> None:
         """`seconds` takes the times of each stage (see `sidecar.telemetry.counts`)."""
         self._seconds = seconds
+        self.tracing: Tracing | None = None
         self.recent: deque[OrderTrace] = deque(maxlen=ORDER_TRACES_KEPT)
         self._waiting: ByHeight[OrderTrace] = ByHeight()
         self._visible: OrderedDict[int, int] = OrderedDict()  # height -> when, ns
@@ -81,6 +87,8 @@ class OrderTraces:
         seconds["submit"].observe((trace.submitted_ns - trace.admitted_ns) / 1e9)
         seconds["execute"].observe((trace.answered_ns - trace.submitted_ns) / 1e9)
         seconds["visible"].observe((trace.visible_ns - trace.received_ns) / 1e9)
+        if self.tracing is not None:
+            self.tracing.order(_times(trace))
         if not _log.is_enabled_for(logging.DEBUG):
             return
         _log.debug(
@@ -93,3 +101,14 @@ class OrderTraces:
             answered_us=(trace.answered_ns - trace.received_ns) // 1000,
             visible_us=(trace.visible_ns - trace.received_ns) // 1000,
         )
+
+
+def _times(trace: OrderTrace) -> OrderTimes:
+    stages = {
+        "receive": (trace.received_ns, trace.turn_ns),
+        "admit": (trace.turn_ns, trace.admitted_ns),
+        "submit": (trace.admitted_ns, trace.submitted_ns),
+        "execute": (trace.submitted_ns, trace.answered_ns),
+        "visible": (trace.answered_ns, max(trace.visible_ns, trace.answered_ns)),
+    }
+    return OrderTimes(trace.context, stages, trace.height, trace.ok)

@@ -7,6 +7,8 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
+from sidecar.telemetry.traced import BlockTimes, Tracing
+
 STAGES = ("wake", "decode", "apply", "publish", "send")
 ORDER_STAGES = ("admit", "submit", "execute", "visible")
 STAGE_BOUNDS_S = (
@@ -41,32 +43,52 @@ class StageClock:
         self.read_lag_s = 0.0  # of the newest block: from the node's write to the end of our sends
         self.blocks = 0
         self.transitions: Counter[type] = Counter()
+        self.tracing: Tracing | None = None
         self._written_ns = 0
         self._at_ns = 0
+        self._decoding_ns = 0  # when that began
+        self._ends: dict[str, int] = {}  # of the present block's stages
 
     def decoded(self, began_ns: int) -> None:
         """A block was read and decoded since then, of `time.perf_counter_ns()`."""
+        self._decoding_ns = began_ns
         self.seconds["decode"].observe((time.perf_counter_ns() - began_ns) / 1e9)
 
-    def begin(self, written_ns: int) -> None:
+    def begin(self, height: int, written_ns: int) -> None:
         """A block comes, that the node wrote at that time (ns since the epoch; 0: unknown)."""
         self._written_ns = written_ns
+        if self.tracing is not None:
+            self.tracing.begin_block(height)
         if written_ns:
             self.seconds["wake"].observe(max(time.time_ns() - written_ns, 0) / 1e9)
-        self._at_ns = time.perf_counter_ns()
+        self._at_ns = self._ends["decode"] = time.perf_counter_ns()
 
     def lap(self, stage: str) -> None:
         """That stage has ended; the next one begins."""
         now = time.perf_counter_ns()
         self.seconds[stage].observe((now - self._at_ns) / 1e9)
-        self._at_ns = now
+        self._at_ns = self._ends[stage] = now
 
-    def end(self, transitions: Sequence[object]) -> None:
-        """The block has left. O(transitions), after all that clients wait for."""
+    def end(self, height: int, transitions: Sequence[object], messages: int) -> None:
+        """The block has left, in so many messages to subscribers. O(transitions), after all that
+        clients wait for.
+        """
+        if self.tracing is not None:
+            self._trace(self.tracing, height, len(transitions), messages)
         self.blocks += 1
         self.transitions.update(map(type, transitions))
         if self._written_ns:
             self.read_lag_s = max(time.time_ns() - self._written_ns, 0) / 1e9
+
+    def _trace(self, tracing: Tracing, height: int, transitions: int, messages: int) -> None:
+        since_epoch = time.time_ns() - time.perf_counter_ns()
+        at, stages = self._decoding_ns + since_epoch, dict[str, tuple[int, int]]()
+        first = at
+        for stage, end in self._ends.items():
+            stages[stage] = at, end + since_epoch
+            at = end + since_epoch
+        wake_ns = max(first - self._written_ns, 0) if self._written_ns else 0
+        tracing.end_block(BlockTimes(height, stages, transitions, messages, wake_ns))
 
 
 class Counts:

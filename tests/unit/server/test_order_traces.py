@@ -12,7 +12,7 @@ from sidecar.telemetry.tracecontext import continue_trace
 
 def submitted() -> OrderTrace:
     now = time.time_ns()
-    trace = OrderTrace(continue_trace(None), received_ns=now, admitted_ns=now + 1)
+    trace = OrderTrace(continue_trace(None), received_ns=now, turn_ns=now, admitted_ns=now + 1)
     trace.submitted_ns = now + 2
     return trace
 
