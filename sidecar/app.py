@@ -46,7 +46,7 @@ from sidecar.server.tokens import Tokens, read_tokens
 from sidecar.service.notify import Notifier
 from sidecar.state.chain import ChainState
 from sidecar.state.health import NS_PER_S, Bounds, Health
-from sidecar.telemetry.logs import configure_logs, get_log
+from sidecar.telemetry.logs import configure_logs, get_log, tell_repeats
 from sidecar.telemetry.loop_lag import watch_loop_lag
 from sidecar.telemetry.traced import open_tracing
 from sidecar.workers.role import Role
@@ -193,6 +193,7 @@ class App:
             if isinstance(origin, HyperliquidOrigin) and origin.files and source.verify_interval_s:
                 verifier = Verifier(state, origin, source.verify_interval_s)
                 vital.start(tasks, "verifier", verifier.run)
+            vital.start(tasks, "logs", tell_repeats)
             vital.start(tasks, "loop lag", watch_loop_lag, self.parts.counts.loop_lag)
             vital.start(tasks, "freshness", watch_freshness, health, state, channels, hub)
             try:

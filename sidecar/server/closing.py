@@ -53,13 +53,13 @@ class Closing:
         """The client still sends: nobody looks at it, and there is an end to that."""
         self._discarded += len(data)
         if self._discarded > CLOSING_BYTES_MAX:
-            _log.info("client gone", address=self._connection.address, reason="goes on sending")
+            _log.info("client gone", **self._connection.who, reason="goes on sending")
             self._connection.abort()
 
     def _begin(self, code: int, frame: bytes, reason: str) -> None:
         self.code = code
         self._by = time.monotonic() + CLOSE_TIMEOUT_S
         self._safety_net.fire()
-        _log.debug("closing", address=self._connection.address, code=code, reason=reason)
+        _log.debug("closing", **self._connection.who, code=code, reason=reason)
         self._connection.send(frame)
         self._connection.finish()

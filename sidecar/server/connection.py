@@ -7,6 +7,7 @@ else.
 """
 
 import contextlib
+import itertools
 import math
 import socket
 import time
@@ -25,6 +26,8 @@ from sidecar.telemetry.logs import get_log
 
 _log = get_log("server")
 
+_numbers = itertools.count(1)
+
 Spawn = Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
 
 
@@ -35,6 +38,7 @@ class Connection:
         """`address` is the peer's, for logs and limits; `spawn` starts a task that outlives no
         connection.
         """
+        self.number = next(_numbers)
         self.address = address  # of the client, as far as known: a proxy tells it later
         self.peer = address
         self.grant = EVERYTHING  # what its client may do
@@ -75,6 +79,11 @@ class Connection:
             self._eager_reads = 0
             await anyio.wait_readable(self._sock)
         return b""
+
+    @property
+    def who(self) -> dict[str, Any]:
+        """What its log lines have in common."""
+        return {"connection": self.number, "address": self.address}
 
     @property
     def ended(self) -> bool:
@@ -126,7 +135,7 @@ class Connection:
     def lose(self, error: OSError) -> None:
         """A call to the kernel says that the peer is gone."""
         if not self.lost:
-            _log.debug("connection lost", address=self.address, reason=error.strerror)
+            _log.debug("connection lost", **self.who, reason=error.strerror)
         self.abort()
 
     def start_draining(self) -> None:

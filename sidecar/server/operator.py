@@ -58,7 +58,7 @@ class OperatorServer:
                 connection.finish()
                 await connection.linger()
         except Exception:  # noqa: BLE001 - a bug in a page ends its connection, not the server
-            _log.exception("bug: operator connection ended", address=connection.address)
+            _log.exception("bug: operator connection ended", **connection.who)
         finally:
             connection.close()
             self._connections -= 1

@@ -74,7 +74,7 @@ class SafetyNet:
         if body is None or self._orders is None:
             return
         trace = continue_trace(None)
-        log = _log.bind(address=self._connection.address, trace_id=trace.trace_id)
+        log = _log.bind(**self._connection.who, trace_id=trace.trace_id)
 
         def told(outcome: Outcome) -> None:
             log.info(

@@ -147,7 +147,7 @@ class Server:
                 connection.finish()
                 await connection.linger(math.inf if upgraded is None else CLOSE_TIMEOUT_S)
         except Exception:  # noqa: BLE001 - the one place where a bug in one connection is contained
-            _log.exception("bug: connection ended", address=connection.address)
+            _log.exception("bug: connection ended", **connection.who)
         finally:
             connection.close()
             self._gate.leave(connection)
@@ -173,7 +173,7 @@ class Server:
         session = WebSocketSession(connection, self._services, deflate=upgraded.deflate)
         self._sessions[connection] = session
         self.opened += 1
-        _log.debug("opened", address=connection.address, deflate=upgraded.deflate)
+        _log.debug("opened", **connection.who, deflate=upgraded.deflate)
         if self._drain_reason is not None:
             session.close(*self._drain_reason)
         try:
@@ -184,7 +184,7 @@ class Server:
         finally:
             del self._sessions[connection]
             self.closed[session.code] += 1
-            _log.debug("closed", address=connection.address, code=session.code)
+            _log.debug("closed", **connection.who, code=session.code)
             if not self._sessions:
                 self._gone.set()
 

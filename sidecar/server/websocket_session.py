@@ -91,7 +91,7 @@ class WebSocketSession:
         heard_at = max(self._heard_at, self._connection.sent_at)  # reading is a sign of life, too
         if self._pinged_at > heard_at:
             if now - self._pinged_at >= settings.pong_timeout_s:
-                _log.info("client gone", address=self._connection.address, reason="no pong")
+                _log.info("client gone", **self._connection.who, reason="no pong")
                 self._connection.abort()
         elif now - heard_at >= settings.ping_interval_s:
             self._pinged_at = now

@@ -163,5 +163,5 @@ def test_when_none_is_left_it_ends_with_the_reason(
     flags = ("--source-path", str(node), "--workers", "2", "--server-tokens-file", str(tokens))
     server = serve(*flags, ready=False)
     assert server.wait() == 1
-    assert server.output.count("ConfigInvalid: ") == 2  # what each worker says
+    assert server.output.count("ConfigInvalid: ") >= 2  # what each worker says, each time
     assert "WorkersEnded: the last of 2 workers ended with 1" in server.output

@@ -1,0 +1,165 @@
+"""Log lines: repeats are counted and never lost, secrets never shown, all that matter are
+documented.
+"""
+
+import ast
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.limits import LOG_REPEATS_KEPT, LOG_REPEATS_S, LOG_REPEATS_SHOWN
+from sidecar.telemetry import logs
+from sidecar.telemetry.redact import HIDDEN, redact
+from sidecar.telemetry.repeats import Repeats
+
+ROOT = Path(__file__).resolve().parents[2]
+LOUD = {"warning": "warning", "error": "error", "exception": "error"}
+
+
+def loud_events() -> Iterator[tuple[str, str]]:
+    """Level and event of each call; what is put in is `*`."""
+    for path in (ROOT / "sidecar").rglob("*.py"):
+        if "devnet" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id=name), attr=level), args=[event]
+                ):
+                    if name.endswith("log") and level in LOUD:
+                        yield LOUD[level], shown(event)
+
+
+def shown(event: ast.expr) -> str:
+    if isinstance(event, ast.Constant):
+        return str(event.value)
+    assert isinstance(event, ast.JoinedStr)
+    return "".join(str(one.value) if isinstance(one, ast.Constant) else "*" for one in event.values)
+
+
+def test_every_line_that_matters_is_documented() -> None:
+    document = (ROOT / "docs" / "logs.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| `(.+?)` \| ", document, re.MULTILINE)
+    chosen = {("warning", "feed"), ("warning", "no checkpoints")}  # by expressions
+    assert set(rows) == set(loud_events()) | chosen
+    assert len(rows) == len(set(rows))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def put(repeats: Repeats, **event: Any) -> dict[str, Any] | None:
+    event = {"level": "warning", "room": "x", "event": "e"} | event
+    try:
+        return dict(repeats(None, "", event))
+    except structlog.DropEvent:
+        return None
+
+
+def test_a_few_are_shown_then_how_many_more_there_were() -> None:
+    repeats = Repeats(clock := Clock())
+    told = [put(repeats, n=n) for n in range(50)]
+    assert [one["n"] for one in told if one] == list(range(LOG_REPEATS_SHOWN))
+    assert put(repeats, reason="another") is not None
+    assert put(repeats, level="debug") is not None
+    clock.now = LOG_REPEATS_S
+    again = put(repeats)
+    assert again is not None
+    assert again["repeated"] == 50 - LOG_REPEATS_SHOWN
+
+
+def test_what_does_not_come_again_is_told_too() -> None:
+    repeats, said = Repeats(clock := Clock()), list[Any]()
+    for _ in range(LOG_REPEATS_SHOWN + 3):
+        put(repeats, reason="r")
+    repeats.tell(said.append)
+    assert not said
+    clock.now = LOG_REPEATS_S
+    repeats.tell(said.append)
+    assert said == [{"level": "warning", "room": "x", "event": "e", "reason": "r", "repeated": 3}]
+    repeats.tell(said.append)
+    assert len(said) == 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.floats(0, LOG_REPEATS_S)), max_size=200),
+)
+def test_every_line_is_shown_or_counted(lines: list[tuple[int, float]]) -> None:
+    repeats, counted = Repeats(clock := Clock()), 0
+    said: list[Any] = []
+    for kind, pause in lines:
+        clock.now += pause
+        event = put(repeats, reason=kind)
+        if event is not None:
+            counted += 1 + event.get("repeated", 0)
+        repeats.tell(said.append)
+    clock.now += LOG_REPEATS_S
+    repeats.tell(said.append)
+    assert counted + sum(one["repeated"] for one in said) == len(lines)
+
+
+def test_kinds_are_bounded() -> None:
+    repeats = Repeats(Clock())
+    for number in range(3 * LOG_REPEATS_KEPT):
+        put(repeats, reason=number)
+    assert len(repeats._seen) <= LOG_REPEATS_KEPT
+
+
+SIGNATURE = "0x" + "ab" * 65
+HALF = "0x" + "cd" * 32
+
+
+@pytest.mark.parametrize(
+    ("value", "secret"),
+    [
+        ("Authorization: Bearer abc.def-123", "abc.def-123"),
+        (f"a signature {SIGNATURE} that is wrong", "abab"),
+        ({"signature": {"r": HALF, "s": HALF, "v": 27}}, "cdcd"),
+        (f'{{"r": "{HALF}", "s": "{HALF}"}}', "cdcd"),
+        ("GET /ws?token=geheim&x=1", "geheim"),
+        (["Bearer one", {"token": "two"}], "one"),
+        ({"Authorization": "Basic eHg="}, "eHg"),
+    ],
+)
+def test_no_secret_is_shown(value: Any, secret: str) -> None:
+    told = json.dumps(redact(value))
+    assert secret not in told
+    assert HIDDEN in told
+
+
+@pytest.mark.parametrize(
+    "text", [HALF, "0x" + "12" * 20, "height 7", "tokens are asked for no more"]
+)
+def test_hashes_addresses_and_words_stay(text: str) -> None:
+    assert redact(text, "reason") == text
+
+
+def test_lines_are_json_with_secrets_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    logs.configure_logs("debug", "json")
+    log = logs.get_log("room")
+    try:
+        int("Bearer abcdef")
+    except ValueError:
+        log.exception("bug", token="abcdef", nested={"authorization": "abcdef"})
+    for _ in range(LOG_REPEATS_SHOWN + 5):
+        log.warning("again", reason="r")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert "abcdef" not in stream.getvalue()
+    assert "ValueError" in lines[0]["exception"]
+    assert lines[0]["timestamp"].endswith("Z")
+    assert len(lines) == 1 + LOG_REPEATS_SHOWN
