@@ -28,6 +28,7 @@ from sidecar.node.starts import Start
 from sidecar.node.submitter import Submitter
 from sidecar.pipeline import run_pipeline
 from sidecar.protocol.closecodes import CloseCode
+from sidecar.readiness import in_doubt
 from sidecar.recovery.recover import recover
 from sidecar.recovery.repair import Repairer
 from sidecar.recovery.resume import Resumer
@@ -244,6 +245,7 @@ class App:
             "ready": feed.state == LIVE,
             "height": services.state.height,
             "feed": {"state": feed.state, "reason": feed.reason},
+            **in_doubt(services.state, health, self._checkpoints),
         }
         if orders is not None:
             node = orders.submitter

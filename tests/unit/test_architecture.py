@@ -20,6 +20,7 @@ FLOORS = {
     **dict.fromkeys(
         ("pipeline", "feed", "freshness", "restarts", "checkpoints", "app", "workers", "cli"), 6
     ),
+    **dict.fromkeys(("doctor", "readiness"), 6),
     "__main__": 7,
 }
 IMPURE = {"anyio", "asyncio", "logging", "os", "random", "socket", "structlog", "time", "uvloop"}
