@@ -6,59 +6,44 @@ wait for them. SIGHUP reads settings and tokens again, and says what changed and
 """
 
 import argparse
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import anyio
 
 from sidecar.app import App
+from sidecar.cli.settings_flags import add_settings, read_settings
 from sidecar.cli.signals import service_signals
-from sidecar.config import Settings, keys, load_settings
+from sidecar.config import Settings
 from sidecar.scheduling import schedule
 from sidecar.telemetry.logs import configure_logs
 from sidecar.workers.supervisor import Supervisor
 
-_SHORT = {"server.workers": ("--workers",)}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One flag for each setting."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML")
     parser.add_argument("--check", action="store_true", help="check the settings and exit")
-    for key in keys():
-        flags = [key.flag, *_SHORT.get(key.dotted, ())]
-        default = "none" if key.default is None else str(key.default).lower()
-        choices = f" ({', '.join(key.choices)})" if key.choices else ""
-        parser.add_argument(
-            *flags,
-            dest=key.dotted,
-            metavar=key.name.upper(),
-            help=f"{key.description}{choices}; default {default}".replace("%", "%%"),
-        )
+    add_settings(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Loads and checks the settings, then serves."""
-    given = vars(options)
-    flags = {key.dotted: text for key in keys() if (text := given[key.dotted]) is not None}
-    read_settings = partial(load_settings, options.config, dict(os.environ), flags)
-    settings = read_settings()
+    read = partial(read_settings, options)
+    settings = read()
     if options.check:
         print("the settings are valid")
         return
     configure_logs(settings.log.level, settings.log.style)
     if settings.server.workers == 1:
         schedule(settings.process)
-    anyio.run(_serve, settings, read_settings, backend_options={"use_uvloop": True})
+    anyio.run(_serve, settings, read, backend_options={"use_uvloop": True})
 
 
-async def _serve(settings: Settings, read_settings: Callable[[], Settings]) -> None:
+async def _serve(settings: Settings, read: Callable[[], Settings]) -> None:
     kind = App if settings.server.workers == 1 else Supervisor
     with service_signals() as signals:
-        await kind(settings, _announce, read_settings=read_settings).run(signals)
+        await kind(settings, _announce, read_settings=read).run(signals)
 
 
 def _announce(host: str, port: int) -> None:
