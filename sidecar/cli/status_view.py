@@ -26,7 +26,7 @@ def _worker(told: dict[str, Any]) -> Iterator[str]:
     state = "ready" if told["ready"] else "not ready"
     reason = f": {told['reason']}" if told.get("reason") else ""
     yield f"worker {told['worker']}     {state}{reason}"
-    yield f"  process    {told.get('pid', 'none')}, started {told['starts']} times"
+    yield f"  process    {told.get('pid', 'none')}, start {told['starts']}"
     for line in _process(told):
         yield f"  {line[:11].rstrip():11}{line[13:]}"
 

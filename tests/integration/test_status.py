@@ -123,7 +123,7 @@ def test_two_workers(tmp_path: Path, chain: Process, serve: Serve) -> None:
     assert "workers      2, 2 of them serving" in output
     assert output.count("\n  feed       live") == 2
     assert output.count("\n  markets    5 served") == 2
-    pid = int(re.findall(r"process    (\d+), started 1 times", output)[1])
+    pid = int(re.findall(r"process    (\d+), start 1\n", output)[1])
     os.kill(pid, signal.SIGSTOP)  # it hangs
     try:
         deadline = time.monotonic() + 20
