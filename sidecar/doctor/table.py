@@ -55,14 +55,56 @@ def _rows_came(site: Site) -> bool:
     return not site.is_native and _with_blocks(site)
 
 
+def _with_checkpoints(site: Site) -> bool:
+    return site.checkpoints is not None
+
+
+def _with_lock(site: Site) -> bool:
+    return site.checkpoints is not None and not site.is_served
+
+
+def _both_disks(site: Site) -> bool:
+    return site.checkpoints is not None and site.source_is_there
+
+
+def _with_info_server(site: Site) -> bool:
+    return not site.is_native and site.settings.source.info_url is not None
+
+
+def _with_snapshot_directory(site: Site) -> bool:
+    return not site.is_native and site.settings.source.snapshot_directory is not None
+
+
+def _with_config(site: Site) -> bool:
+    return site.config is not None
+
+
+def _with_tokens(site: Site) -> bool:
+    return site.settings.server.tokens_file is not None
+
+
+def _with_nice(site: Site) -> bool:
+    return site.settings.process.nice is not None
+
+
 def _not_running(site: Site) -> bool:
     return not site.is_served
 
 
 CHECKS = (
     Check("environment", "all SIDECAR_ variables are settings", configuration.check_environment),
-    Check("config-mode", "not everybody may change the settings", configuration.check_config_mode),
-    Check("tokens", "the tokens' file is valid and nobody else's", configuration.check_tokens),
+    Check(
+        "config-mode",
+        "not everybody may change the settings",
+        configuration.check_config_mode,
+        _with_config,
+    ),
+    Check(
+        "tokens",
+        "the tokens' file is valid and nobody else's",
+        configuration.check_tokens,
+        _with_tokens,
+    ),
     Check("source", "the node's directory can be read", source.check_directory),
     Check("source-kind", "it is of the configured kind", source.check_kind, _with_source),
     Check("source-filesystem", "inotify tells of writes there", source.check_filesystem),
@@ -88,13 +130,13 @@ CHECKS = (
         "info-server",
         "the node's info server answers",
         hyperliquid.check_info_server,
-        _beside_hyperliquid,
+        _with_info_server,
     ),
     Check(
         "snapshot-directory",
         "snapshots can be written there",
         hyperliquid.check_snapshot_directory,
-        _beside_hyperliquid,
+        _with_snapshot_directory,
     ),
     Check("clock", "the clock is synchronised", kernel.check_clock),
     Check("inotify", "inotify has room", kernel.check_inotify),
@@ -109,13 +151,13 @@ CHECKS = (
     ),
     Check("exposure", "operators alone reach their port", network.check_exposure),
     Check("checkpoints", "checkpoints can be written", storage.check_directory, _native_kind),
-    Check("lock", "no other sidecar writes there", storage.check_lock, _not_running),
-    Check("disk", "there is room for checkpoints", storage.check_space, _native_kind),
-    Check("shared-disk", "the node leaves room for them", storage.check_shared_disk, _with_source),
+    Check("lock", "no other sidecar writes there", storage.check_lock, _with_lock),
+    Check("disk", "there is room for checkpoints", storage.check_space, _with_checkpoints),
+    Check("shared-disk", "the node leaves room for them", storage.check_shared_disk, _both_disks),
     Check("memory", "memory suffices", resources.check_memory),
     Check("memory-limit", "so does the control group's", resources.check_memory_limit),
     Check("cores", "there are cores for all workers", resources.check_cores),
-    Check("nice", "the urgency is permitted", resources.check_nice),
+    Check("nice", "the urgency is permitted", resources.check_nice, _with_nice),
     Check("swap", "no sidecar is swapped out", resources.check_swap),
     Check("user", "it is not root", resources.check_user),
     Check("python", "this Python is supported", packages.check_python),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from patients import ENVIRONMENT, Examiner, Patient
+from patients import ENVIRONMENT, REAL, Examiner, Patient
 from processes import Process, Serve, Start
 from sidecar.doctor.table import CHECKS, SETTINGS
 from sidecar.node.ipc import IpcDirectory
@@ -437,6 +437,23 @@ def test_who_holds_a_port_is_named(patient: Patient) -> None:
     assert f"process {os.getpid()}: " in found["server-port"]
 
 
+def test_a_port_that_systemd_holds_for_the_service_is_free(patient: Patient) -> None:
+    taken_port(patient)
+    for name in REAL:
+        patient.plant(name, Path("/", name).read_text())
+    port = int(patient.settings["server-port"])
+    assert [one["check"] for one in patient.findings()] == ["server-port"]
+    inode = next(
+        line.split()[9]
+        for line in Path("/proc/net/tcp").read_text().splitlines()
+        if f":{port:04X} 00000000:0000 0A" in line
+    )
+    patient.plant("proc/1/cmdline", "/sbin/init\0")
+    (patient.root / "proc/1/fd").mkdir()
+    (patient.root / "proc/1/fd/9").symlink_to(f"socket:[{inode}]")
+    assert not patient.findings()
+
+
 def test_all_unknown_keys_are_named_at_once(patient: Patient) -> None:
     patient.config("[server]\nprot = 1\nhots = 2\n[orders]\n[sauce]\n")
     found = {one["value"]: one["remedy"] for one in patient.findings()}
@@ -453,7 +470,8 @@ def test_it_speaks_to_people(patient: Patient) -> None:
     assert code == 0
     assert "warning  checkpoints: no checkpoints are kept" in output
     assert "ok       motion: new blocks come" in lines
-    assert not any(line.startswith("ok       streams") for line in lines)  # no such node
+    for name in ("streams", "disk", "nice"):  # no such node, no such setting
+        assert not any(line.startswith(f"ok       {name}:") for line in lines)
     assert lines[-1].startswith("0 errors, 2 warnings; ")
     assert patient.doctor(*root, "--strict")[0] == 1
 
