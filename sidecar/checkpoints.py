@@ -84,7 +84,7 @@ def lock_directory(path: Path) -> Iterator[None]:
 
 class Checkpoints:
     """Writes the checkpoints of one state. `height` is that of the newest one that is good (0: none
-    yet), `failures` counts those that could not be written.
+    yet), `failures` counts those that could not be written, `why` says why the last one could not.
     """
 
     def __init__(
@@ -103,6 +103,7 @@ class Checkpoints:
         self._tried_at = state.height
         self._child: int | None = None
         self._stopped = False
+        self.why = ""
 
     async def run(self) -> None:
         """Writes one whenever it is due, until cancelled. Between two blocks only: whoever applies
@@ -198,7 +199,7 @@ class Checkpoints:
         return self._path / CHECKPOINTS.file_name(height)
 
     def _note_written(self, height: int, began: float, **more: float) -> None:
-        self.height = height
+        self.height, self.why = height, ""
         seconds = round(time.monotonic() - began, 3)
         try:
             size = self._file(height).stat().st_size
@@ -211,6 +212,7 @@ class Checkpoints:
 
     def _note_failure(self, height: int, reason: str) -> None:
         self.failures += 1
+        self.why = reason
         _log.error("checkpoint not written", height=height, reason=reason, path=str(self._path))
 
 

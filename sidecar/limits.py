@@ -105,6 +105,7 @@ TRACING_EXPORT_TIMEOUT_S = 5  # of one batch
 TRACING_FLUSH_S = 2.0  # at the end
 TRACING_COMPLAIN_S = 60.0  # from one line about lost traces to the next
 NOTIFY_STATUS_S = 5.0  # from one status for the service manager to the next
+WITHHELD_TOLD_MAX = 20  # markets that /readyz names, with reasons of up to some hundred bytes
 REFUSED_LINGER_S = 0.5  # for the request of a client that is not let in
 REFUSED_LINGERING_MAX = 32  # at a time; half of DESCRIPTORS_RESERVED
 ACCEPT_BACKOFF_S = 0.02  # after EMFILE and its like: many short visits may free them
@@ -132,6 +133,24 @@ WORKER_BACKOFF_MAX_S = 30.0  # one that has run for longer begins anew
 
 # Garbage collection
 GC_PAUSE_S = 0.005  # a full one that takes longer is the last that sees what it has seen
+
+# sidecar doctor (docs/doctor.md)
+DOCTOR_WATCH_S = 2.0  # for new blocks; chains make one in 70 to 1,000 ms
+DOCTOR_LOOK_S = 0.005  # between two looks
+DOCTOR_SIGHTINGS = 5  # new rows of a stream, then it is watched no more
+DOCTOR_ANSWER_S = 2.0  # of a server that is asked
+DOCTOR_WRITE_LAG_S = 0.1  # a node that buffers its files: 0.2 on average; else a millisecond
+DOCTOR_CLOCK_AHEAD_S = 1.0  # of a block's time before ours: some clock is wrong
+DOCTOR_DISK_FACTOR = 3  # checkpoints: two that are kept, and the one that is written
+DOCTOR_DISK_BYTES_MIN = 64 << 20  # however small they are now
+DOCTOR_SHARED_BYTES_MIN = 1 << 30  # on a disk where the node writes its log, too
+DOCTOR_INODES_MIN = 1_000
+DOCTOR_PROCESS_BYTES = 300 << 20  # code, and messages that are kept to resume from
+DOCTOR_STATE_FACTOR = 20  # in memory, of a native snapshot's bytes: an order takes 1.1 kB
+DOCTOR_STATE_FACTOR_JSON = 5  # of an L4 snapshot's
+DOCTOR_EVENTS_MIN = 1_024  # of inotify that may wait; the kernel's default is 16,384
+DOCTOR_WATCHES = 64  # of inotify, of one process: the node's directories
+DOCTOR_TCP_BYTES_MIN = 32 << 10  # of a socket's buffers
 
 # Sockets
 LISTEN_BACKLOG = 4096

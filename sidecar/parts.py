@@ -5,6 +5,7 @@ from typing import Any
 from sidecar.checkpoints import Checkpoints
 from sidecar.feed import Feed
 from sidecar.garbage import Pauses
+from sidecar.readiness import in_doubt
 from sidecar.recovery.repair import Repairer
 from sidecar.samples import (
     collect,
@@ -48,12 +49,11 @@ class Parts:
         state, orders = services.state, services.orders
         assert state.health is not None
         feed = state.health.feed
-        withheld = {coin: condition.reason for coin, condition in state.health.coins()}
         told: dict[str, Any] = {
             "ready": feed.state == LIVE,
             "height": state.height,
             "feed": {"state": feed.state, "reason": feed.reason},
-            "markets": {"served": len(state.markets) - len(withheld), "withheld": withheld},
+            **in_doubt(state, state.health, self.checkpoints),
         }
         if orders is not None:
             node = orders.submitter

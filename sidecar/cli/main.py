@@ -9,12 +9,14 @@ from types import ModuleType
 from typing import Any
 
 from sidecar import __version__
-from sidecar.cli import demo, devnet, log, replay, serve, token, watch, worker
+from sidecar.cli import demo, devnet, doctor, log, replay, serve, status, token, watch, worker
 from sidecar.errors import SidecarError
 
 _COMMANDS: dict[str, ModuleType] = {
     "serve": serve,
     "devnet": devnet,
+    "doctor": doctor,
+    "status": status,
     "watch": watch,
     "replay": replay,
     "log": log,

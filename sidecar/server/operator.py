@@ -1,6 +1,6 @@
 """What operators and their tools ask, on a port of its own.
 
-GET /healthz     the process runs: 200
+GET /healthz     the process runs and its event loop turns, which is what answers: 200
 GET /readyz      200 while data is live and orders are taken, else 503; what is wrong either way
 GET /metrics     for Prometheus
 """
@@ -36,8 +36,9 @@ class OperatorServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
-        return int(self._listener.getsockname()[1])
+        """The port that is listened on; 0 for a unix socket."""
+        name = self._listener.getsockname()
+        return int(name[1]) if isinstance(name, tuple) else 0
 
     async def serve(self) -> None:
         """Serves until cancelled."""

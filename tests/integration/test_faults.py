@@ -81,6 +81,8 @@ async def test_one_corrupt_order_costs_its_coin_a_resync_and_the_others_nothing(
             await sidecar.reaches(node.chain.height)
             seen = await client.until("status")
             assert states(seen[-1]) == {"TOYOTA": "resyncing"}
+            told = sidecar.app.report()["markets"]
+            assert (told["served"], told["withheld"].keys()) == (4, {"TOYOTA"})
             said = seen[-1]["data"]["coins"]["TOYOTA"]["reason"]
             assert said.startswith("the node checks its book: ")
             wrong_at = seen[-1]["height"]

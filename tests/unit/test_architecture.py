@@ -19,6 +19,7 @@ FLOORS = {
     "server": 5,
     **dict.fromkeys(("pipeline", "feed", "freshness", "restarts", "checkpoints"), 6),
     **dict.fromkeys(("samples", "parts", "app", "workers", "cli"), 6),
+    **dict.fromkeys(("doctor", "readiness"), 6),
     "__main__": 7,
 }
 IMPURE = {"anyio", "asyncio", "logging", "os", "random", "socket", "structlog", "time", "uvloop"}

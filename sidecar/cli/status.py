@@ -1,0 +1,73 @@
+"""Show how a running sidecar is.
+
+sidecar status                                as its operator port tells it, 127.0.0.1:8011
+sidecar status --operator unix:/run/op.sock   another one
+sidecar status --watch                        again every second
+
+Exit codes: 0 ready, 1 not ready, 2 not reachable.
+"""
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+from sidecar.cli.operator_client import Metrics, OperatorClient, Unreachable
+from sidecar.cli.status_view import describe
+from sidecar.config import OperatorSettings
+
+_NOT_READY, _UNREACHABLE = 1, 2
+_WATCH_S = 1.0
+_CLEAR = "\x1b[H\x1b[2J"
+_DEFAULT = f"{OperatorSettings().host}:{OperatorSettings().port}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Whom to ask, and how to say it."""
+    add = parser.add_argument
+    add(
+        "--operator",
+        default=_DEFAULT,
+        metavar="PLACE",
+        help="HOST:PORT or unix:PATH of its operator port; default %(default)s",
+    )
+    add("--json", action="store_true", help="as one JSON object a time")
+    add("--watch", action="store_true", help="again every second, until interrupted")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Once, or until interrupted."""
+    client = OperatorClient(options.operator)
+    code = _show(client, options)
+    while options.watch:
+        time.sleep(_WATCH_S)
+        code = _show(client, options)
+    return code
+
+
+def _show(client: OperatorClient, options: argparse.Namespace) -> int:
+    on_screen = options.watch and not options.json and sys.stdout.isatty()
+    clear = _CLEAR if on_screen else ""
+    try:
+        told, metrics = client.ready(), client.metrics()
+    except Unreachable as error:
+        if options.json:
+            print(json.dumps({"reachable": False, "reason": str(error)}), flush=True)
+        else:
+            print(f"{clear}not reachable: {error}", file=sys.stderr, flush=True)
+        return _UNREACHABLE
+    if options.json:
+        print(_as_json(told, metrics), flush=True)
+    else:
+        print(clear + "\n".join(describe(told, metrics)), flush=True)
+    return 0 if told["ready"] else _NOT_READY
+
+
+def _as_json(told: dict[str, Any], metrics: Metrics) -> str:
+    samples = {
+        name: [{"labels": sample.labels, "value": sample.value} for sample in samples]
+        for name, samples in metrics.items()
+        if name.startswith("sidecar_")
+    }
+    return json.dumps({"reachable": True, "readyz": told, "metrics": samples})
