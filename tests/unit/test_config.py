@@ -27,7 +27,7 @@ def test_flags_win_over_environment_over_file(tmp_path: Path) -> None:
 
 
 def test_every_key_can_be_set_from_text(tmp_path: Path) -> None:
-    texts = {bool: "true", int: "7", float: "1.5", str: "x"}
+    texts = {bool: "true", int: "7", float: "0.5", str: "x"}
     for key in keys():
         text = key.choices[-1] if key.choices else texts[key.type]
         text = {"skip_rules": "band,margin", "trusted_proxies": "10.0.0.0/8,unix", "cpus": "1"}.get(

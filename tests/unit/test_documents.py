@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SETTINGS = {key.dotted for key in keys()}
 SECTIONS = {key.section for key in keys()}
+OF_READYZ = {"checkpoint.reason", "checkpoint.failures", "checkpoint.height"}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 SETTING = re.compile(rf"`((?:{'|'.join(SECTIONS)})\.\w+)(?: = [^`]*)?`")
 COMMAND = re.compile(r"\bsidecar ([a-z]+)\b(?= [-A-Z/]|`)")
@@ -33,9 +34,8 @@ def test_what_a_page_names_exists(page: Path) -> None:
         assert target.exists(), link
         if anchor:
             assert anchor in anchors(target), link
-    not_settings = {"limits.py"}
     for name in SETTING.findall(text):
         module = (ROOT / "sidecar" / f"{name.replace('.', '/')}.py").exists()
-        assert name in SETTINGS or module or name in not_settings or name.endswith(".py"), name
+        assert name in SETTINGS | OF_READYZ or module or name.endswith(".py"), name
     for command in COMMAND.findall(text):
         assert command in _COMMANDS, command
