@@ -1,13 +1,15 @@
 # make run    a development chain, a sidecar beside it, a live book in the terminal
 # make test   the whole suite; make test-long adds what takes minutes
 # make check  formatting, lint, types
+# make install    into DESTDIR and PREFIX (/usr/local), with units for systemd; make uninstall
+# make deb    a Debian package, in dist/
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long check format bench clean
+.PHONY: help run test test-long check format bench clean install uninstall deb
 
 help:
 	@sed -n 's/^# //p; /^$$/q' Makefile
@@ -60,3 +62,16 @@ bench: $(VENV)/.made
 
 clean:
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+PLACE = DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)'
+
+install: $(VENV)/.made
+	@$(PLACE) PYTHON='$(PYTHON)' PIP='$(BIN)/pip' systemd/install
+
+uninstall:
+	@$(PLACE) systemd/uninstall
+
+deb: $(VENV)/.made
+	@PIP='$(BIN)/pip' OUTPUT=dist systemd/debian/build
