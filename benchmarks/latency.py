@@ -95,7 +95,7 @@ def wake_and_send(log: str, pipe: Pipe) -> None:
 
 
 def measure(
-    count: int, blocks: int, *, busy_poll: bool, operator_port: int = 0
+    count: int, blocks: int, *, busy_poll: bool, operator_port: int = 0, flags: tuple[str, ...] = ()
 ) -> tuple[list[float], list[float]]:
     """Latencies in us, ours and the floor's, of each block."""
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
@@ -105,7 +105,7 @@ def measure(
         writer = stack.enter_context(LogWriter(ipc.log, chain.config.chain))
         for _ in range(60):
             writer.append(chain.step())
-        port = _serve(stack, ipc.root, operator_port, busy_poll=busy_poll)
+        port = _serve(stack, ipc.root, operator_port, *flags, busy_poll=busy_poll)
         floor_ours, floor_theirs = _context.Pipe()
         _start(stack, wake_and_send, str(ipc.log), floor_theirs)
         ours, theirs = _context.Pipe()
@@ -131,14 +131,14 @@ def measure(
         return times, least[WARM_UP:]
 
 
-def _serve(stack: ExitStack, ipc: Path, operator_port: int, *, busy_poll: bool) -> int:
+def _serve(stack: ExitStack, ipc: Path, operator_port: int, *flags: str, busy_poll: bool) -> int:
     command = (sys.executable, "-m", "sidecar", "serve", "--source-path", str(ipc))
     options = ("--server-port", "0", "--source-behind-after-s", "1e12")
     operator = ("--operator-port", str(operator_port))
     limits = ("--server-connections-per-ip", "100000", "--log-level", "error")
     poll = ("--source-busy-poll", str(busy_poll).lower())
     server = subprocess.Popen(
-        (*command, *options, *operator, *limits, *poll), stdout=subprocess.PIPE
+        (*command, *options, *operator, *limits, *poll, *flags), stdout=subprocess.PIPE
     )
     stack.callback(server.wait)
     stack.callback(server.kill)

@@ -147,6 +147,14 @@ def test_hashes_addresses_and_words_stay(text: str) -> None:
     assert redact(text, "reason") == text
 
 
+@pytest.fixture
+def configured() -> Iterator[None]:
+    """What a test configures is its own."""
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("configured")
 def test_lines_are_json_with_secrets_out(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
