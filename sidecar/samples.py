@@ -4,8 +4,6 @@ import platform
 import time
 from collections.abc import Iterator, Mapping
 
-from prometheus_client import ProcessCollector
-
 from sidecar import __version__
 from sidecar.checkpoints import Checkpoints
 from sidecar.garbage import Pauses
@@ -16,12 +14,12 @@ from sidecar.server.order_entry import OrderEntry
 from sidecar.server.server import Server
 from sidecar.state.chain import ChainState
 from sidecar.state.health import BEHIND, GAP, LIVE, RESYNCING, STALE, Health
+from sidecar.telemetry import process
 from sidecar.telemetry.counts import Counts
-from sidecar.telemetry.metrics import BY_NAME, Samples, Value, histogram
+from sidecar.telemetry.metrics import Samples, Value, histogram
 from sidecar.vital import VitalTasks
 
 Sample = tuple[str, list[str], Value]
-_PROCESS = ProcessCollector(registry=None)
 _CHECKS = ("AccountCheck", "BookCheck")
 _NS_PER_S = 1e9
 
@@ -38,10 +36,8 @@ def collect(*parts: Iterator[Sample]) -> Samples:
 def of_process() -> Iterator[Sample]:
     """What the kernel says of it, and what it is."""
     yield "build_info", [__version__, platform.python_version()], 1
-    for family in _PROCESS.collect():
-        for sample in family.samples:
-            if sample.name in BY_NAME:
-                yield sample.name, [], sample.value
+    for name, value in process.usage().items():
+        yield name, [], value
 
 
 def of_counts(counts: Counts) -> Iterator[Sample]:

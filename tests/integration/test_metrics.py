@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 import requests
+from prometheus_client import ProcessCollector
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as text_format
 from websockets.sync.client import connect
@@ -19,6 +20,7 @@ from websockets.sync.client import connect
 from processes import Serve, Server, Start
 from rig import Node, client_of, sidecar_of
 from sidecar.telemetry.metrics import BY_NAME, METRICS, Samples, merge
+from sidecar.telemetry.process import usage
 from test_faults import steps_to_check
 from test_workers import until, workers
 from trader import fund, order, post, signed, wallet_of
@@ -220,3 +222,15 @@ def test_merging() -> None:
         "gc_pause_seconds": [([], [6.0, 8.0])],
     }
     assert all(metric.over for metric in BY_NAME.values())
+
+
+def test_what_the_kernel_says_is_what_prometheus_client_finds() -> None:
+    theirs = {
+        sample.name: sample.value
+        for family in ProcessCollector(registry=None).collect()
+        for sample in family.samples
+    }
+    ours = usage()
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert value == pytest.approx(theirs[name], rel=0.1, abs=1.1), name
