@@ -95,6 +95,7 @@ PONG_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
 CLOSING_BYTES_MAX = 1 << 20  # that a client sends after our Close: what was on its way, and no more
 DRAIN_TIMEOUT_S = 5.0  # shutdown
+HEAR_OUT_S = 0.5  # then, for requests of the last to come in, where the socket is handed over
 OPERATOR_CONNECTIONS_MAX = 16
 LOOP_LAG_INTERVAL_S = 0.1
 LOG_REPEATS_SHOWN = 10  # lines of one kind, then they are counted only,

@@ -39,6 +39,7 @@ class Connection:
         connection.
         """
         self.number = next(_numbers)
+        self.answered = False  # a request of its client's, at least one
         self.address = address  # of the client, as far as known: a proxy tells it later
         self.peer = address
         self.grant = EVERYTHING  # what its client may do

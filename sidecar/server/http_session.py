@@ -76,6 +76,7 @@ class HttpSession:
                     connection.send(upgrade.accept(request, extension))
                     return Upgraded(self._http.leftover(), extension is not None)
                 connection.send(await self._answer(request))
+                connection.answered = True
                 await checkpoint()  # a client that pipelines for ever must not keep the loop
                 if self._http.should_close or not await connection.drained(IDLE_HTTP_TIMEOUT_S):
                     break

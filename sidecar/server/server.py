@@ -20,6 +20,7 @@ from sidecar.limits import (
     CLOSE_TIMEOUT_S,
     DRAIN_TIMEOUT_S,
     EAGER_ACCEPTS_MAX,
+    HEAR_OUT_S,
     LISTEN_BACKLOG,
     SESSIONS_PER_TURN,
 )
@@ -116,6 +117,8 @@ class Server:
         if self._hands_over:
             self._accepting.cancel()
         self._gone = anyio.Event()
+        if self._hands_over:
+            await self._hear_out()
         for connection in list(self._gate.connections):
             if connection not in self._sessions:
                 connection.finish()  # HTTP: what was answered goes out, nothing more is answered
@@ -124,6 +127,15 @@ class Server:
         with anyio.move_on_after(DRAIN_TIMEOUT_S):
             if self._sessions:
                 await self._gone.wait()
+
+    async def _hear_out(self) -> None:
+        """Who came in last, and would have been the next one's, gets an answer all the same."""
+        with anyio.move_on_after(HEAR_OUT_S):
+            while any(
+                not connection.answered and connection not in self._sessions
+                for connection in self._gate.connections
+            ):
+                await anyio.sleep(HEAR_OUT_S / 50)
 
     def _refusal(self, address: str) -> HttpRefused | None:
         if self._drain_reason is not None:
