@@ -40,6 +40,7 @@ from sidecar.telemetry.logs import get_log
 _log = get_log("server")
 
 _TICK_S = 1.0
+_LOOKS = 50  # while the last ones are heard out
 
 
 class Server:
@@ -130,12 +131,11 @@ class Server:
 
     async def _hear_out(self) -> None:
         """Who came in last, and would have been the next one's, gets an answer all the same."""
-        with anyio.move_on_after(HEAR_OUT_S):
-            while any(
-                not connection.answered and connection not in self._sessions
-                for connection in self._gate.connections
-            ):
-                await anyio.sleep(HEAR_OUT_S / 50)
+        for _ in range(_LOOKS):
+            waiting = (one for one in self._gate.connections if one not in self._sessions)
+            if all(one.answered for one in waiting):
+                return
+            await anyio.sleep(HEAR_OUT_S / _LOOKS)
 
     def _refusal(self, address: str) -> HttpRefused | None:
         if self._drain_reason is not None:
