@@ -72,6 +72,7 @@ class App:
         """
         self._settings = settings
         self._read_settings = read_settings
+        self._admitting: tuple[ServerSettings, Tokens | None] = settings.server, None
         self._notifier = notifier or Notifier()
         self._role = role or Role()
         self._on_ready = on_ready
@@ -145,7 +146,8 @@ class App:
 
     async def _run(self, tasks: TaskGroup, outer: TaskGroup) -> None:
         server_settings = fit_descriptors(self._settings.server)
-        source, tokens = self._settings.source, _tokens(server_settings)
+        self._admitting = server_settings, _tokens(server_settings)
+        source = self._settings.source
         shared = not self._role.is_alone
         with bind(server_settings.host, server_settings.port, shared=shared) as listener:
             if self._role.is_alone:
@@ -154,7 +156,9 @@ class App:
             origin = await open_source(source, own)
             start, state = recover(origin.starts())
             self.state = state
-            health = state.health = Health(state, _bounds(source))
+            # The settings may have been read again while the node was waited for.
+            server_settings, tokens = self._admitting
+            health = state.health = Health(state, _bounds(self._settings.source))
             if self._role.is_first:
                 self._keep_checkpoints(tasks, own, start, state)
             hub, channels = Hub(), Channels(state)
@@ -225,7 +229,7 @@ class App:
         tokens = _tokens(server_settings)
         if tokens is None and self._settings.server.tokens_file is not None:
             _log.warning("tokens are asked for no more", key="server.tokens_file")
-        self._settings = found.settings
+        self._settings, self._admitting = found.settings, (server_settings, tokens)
         configure_logs(found.settings.log.level, found.settings.log.style)
         if self.parts.server is not None:
             self.parts.server.adopt(server_settings, tokens)

@@ -69,8 +69,15 @@ async def _obey_supervisor(app: App) -> None:
 
 
 async def _report(app: App, where: list[tuple[str, int]]) -> None:
-    while True:
-        report = Report(app.parts.report(), where[0] if where else None, app.parts.samples())
-        with suppress(BlockingIOError, BrokenPipeError):
-            os.write(sys.stdout.fileno(), msgspec.json.encode(report) + b"\n")
-        await anyio.sleep(WORKER_REPORT_S)
+    try:
+        while True:
+            _say(app, where)
+            await anyio.sleep(WORKER_REPORT_S)
+    finally:
+        _say(app, where)  # what was counted last: what the process dies of, perhaps
+
+
+def _say(app: App, where: list[tuple[str, int]]) -> None:
+    report = Report(app.parts.report(), where[0] if where else None, app.parts.samples())
+    with suppress(BlockingIOError, BrokenPipeError):
+        os.write(sys.stdout.fileno(), msgspec.json.encode(report) + b"\n")

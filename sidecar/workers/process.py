@@ -58,7 +58,7 @@ class Worker:
         return merge([self._ended, self._report.samples if self._report else {}])
 
     async def run(
-        self, orders: bytes, listener: socket.socket, heard: Callable[[], None]
+        self, orders: Callable[[], bytes], listener: socket.socket, heard: Callable[[], None]
     ) -> int | None:
         """From its start to its end; its exit code."""
         self.starts += 1
@@ -76,9 +76,14 @@ class Worker:
                 assert process.stdin is not None
                 assert process.stdout is not None
                 with suppress(anyio.BrokenResourceError):
-                    await process.stdin.send(orders)
+                    await process.stdin.send(orders())
                 reports = BufferedByteReceiveStream(process.stdout)
-                with suppress(anyio.IncompleteRead, anyio.BrokenResourceError):
+                with suppress(
+                    anyio.IncompleteRead,
+                    anyio.BrokenResourceError,
+                    anyio.DelimiterNotFound,
+                    msgspec.DecodeError,  # its end came in the middle of a report
+                ):
                     while True:
                         line = await reports.receive_until(b"\n", WORKER_REPORT_BYTES_MAX)
                         self._report = msgspec.json.decode(line, type=Report)

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
+from functools import partial
 
 import anyio
 import msgspec
@@ -153,7 +154,9 @@ class Supervisor:
         backoff_s = WORKER_BACKOFF_S
         while not self._stopping:
             began = time.monotonic()
-            code = await worker.run(self._orders_of(worker, listener), listener, self._heard)
+            code = await worker.run(
+                partial(self._orders_of, worker, listener), listener, self._heard
+            )
             if worker.unwanted.is_set():
                 return
             left = sum(one.is_running for one in self._workers)

@@ -173,6 +173,40 @@ def test_over_workers_and_over_the_end_of_one(tmp_path: Path, start: Start, serv
     assert after["sidecar_feed_state"][("live",)] == 2
 
 
+PLANTED = """
+import os, sys
+if "worker" in sys.orig_argv:
+    import anyio
+    import sidecar.telemetry.loop_lag as lag
+    real = lag.watch_loop_lag
+
+    async def dies(lags):
+        mark = os.environ["PLANTED_MARK"]
+        if not os.path.exists(mark):
+            await anyio.sleep(1.13)
+            open(mark, "w").close()
+            raise ValueError("planted")
+        await real(lags)
+
+    lag.watch_loop_lag = dies
+"""
+
+
+def test_what_a_worker_died_of_is_counted(
+    tmp_path: Path, start: Start, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ipc, site = tmp_path / "ipc", tmp_path / "site"
+    start("devnet", "--path", str(ipc), "--block-ms", "20").wait_for("block|height")
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(PLANTED)
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+    monkeypatch.setenv("PLANTED_MARK", str(tmp_path / "mark"))
+    pair = serve("--source-path", str(ipc), "--workers", "2", "--operator-port", "0")
+    pair.wait_for("worker ended")
+    deaths = pair.output.count('"task died"')
+    until(lambda: values(page(pair)).get("sidecar_task_deaths_total") == {("loop lag",): deaths})
+
+
 def until_async(holds: Callable[[], object]) -> Any:
     async def wait() -> None:
         with anyio.fail_after(20):

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from processes import Process, Serve, Server, Start
@@ -137,6 +137,27 @@ def test_who_has_no_token_any_more_is_let_go(configured: Configured) -> None:
         assert (error.value.rcvd.code, "token" in error.value.rcvd.reason) == (1008, True)
         assert is_refused(server)
     assert mine not in server.output
+
+
+def test_a_token_that_is_revoked_while_the_node_is_waited_for(
+    tmp_path: Path, start: Start, serve: Serve
+) -> None:
+    late = tmp_path / "late"
+    configured = Configured(tmp_path, late, serve)
+    mine, line = new_token("a", "read")
+    configured.tokens.write_text(line + "\n")
+    configured.write(tokens_file=str(configured.tokens))
+    server = serve("--config", str(configured.file), ready=False)
+    server.wait_for('"waiting for the node"')
+    configured.tokens.write_text(new_token("b", "read")[1] + "\n")
+    told = configured.reloads(server, tokens_file=str(configured.tokens), connections_per_ip=7)
+    assert '"server.connections_per_ip"' in told
+    start("devnet", "--path", str(late), "--block-ms", "20").wait_for("block|height")
+    server.ready()
+    headers = {"Authorization": f"Bearer {mine}"}
+    with pytest.raises(InvalidStatus) as error, connect(server.ws_url, additional_headers=headers):
+        pass
+    assert error.value.response.status_code == 401
 
 
 def test_a_file_of_tokens_that_is_new(configured: Configured) -> None:
