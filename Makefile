@@ -55,10 +55,6 @@ bench: $(VENV)/.made
 	$(BIN)/python benchmarks/state.py
 	$(BIN)/python benchmarks/recovery.py
 	$(BIN)/python benchmarks/order_entry.py
-	$(BIN)/python benchmarks/inbound.py
-	$(BIN)/python benchmarks/observed.py
-	$(BIN)/python benchmarks/tracing.py
-	$(BIN)/python benchmarks/latency.py
 
 clean:
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

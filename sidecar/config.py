@@ -217,7 +217,8 @@ class OperatorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
     port: Annotated[
-        int, Meta(ge=0, le=65535, description="port for /healthz and /readyz; 0 picks one")
+        int,
+        Meta(ge=0, le=65535, description="port for /healthz, /readyz and /metrics; 0 picks one"),
     ] = 8011
 
 
@@ -307,6 +308,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     process: ProcessSettings = ProcessSettings()
     tracing: TracingSettings = TracingSettings()
     log: LogSettings = LogSettings()
+
+    def __post_init__(self) -> None:
+        server, operator = self.server, self.operator
+        if server.port and (server.host, server.port) == (operator.host, operator.port):
+            raise ValueError(f"server.port and operator.port are both {server.port}")
 
 
 class Key(msgspec.Struct, frozen=True):

@@ -99,3 +99,10 @@ def test_systemds_state_directory_holds_the_checkpoints_unless_another_is_set() 
 def test_a_checkpoint_key_that_is_no_section_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid, match="checkpoint: Expected `object`"):
         load_settings(write(tmp_path, "checkpoint = 1\n"), {"STATE_DIRECTORY": "/x"}, {})
+
+
+def test_two_ports_that_are_one_are_refused() -> None:
+    with pytest.raises(ConfigInvalid, match=r"server\.port and operator\.port are both 8011"):
+        load_settings(None, {}, {"server.port": "8011"})
+    load_settings(None, {}, {"server.port": "8011", "operator.host": "127.0.0.2"})
+    load_settings(None, {}, {"server.port": "0", "operator.port": "0"})

@@ -34,5 +34,6 @@ def test_a_trap_is_held_by_tests_or_says_why_not() -> None:
 
 @pytest.mark.parametrize(("module", "name"), TESTS)
 def test_what_is_named_exists(module: str, name: str) -> None:
-    assert name in names_in(ROOT / "tests" / "unit" / module)
+    below = "tests" if module.startswith("integration/") else "tests/unit"
+    assert name in names_in(ROOT / below / module)
     assert name.startswith("test_")
