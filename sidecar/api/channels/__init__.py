@@ -123,8 +123,10 @@ class Channels:
         up to now is missing.
         """
         for channel in self._channels.values():
-            for topic in [one for one in channel.open_topics() if concerns(one)]:
+            topics = [one for one in channel.open_topics() if concerns(one)]
+            for topic in topics:  # all, before any is opened: what they share is made anew, too
                 channel.closed(topic)
+            for topic in topics:
                 channel.opened(topic)
                 gap = None
                 if channel.needs is not None:

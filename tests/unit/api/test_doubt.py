@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from account_case import crash_chain
-from blocks import ALICE, BOB, PX, bid, block, fill, opened
+from blocks import ALICE, BOB, PX, bid, block, fill, opened, state_of
 from sidecar.api.channels import Channels
 from sidecar.api.info import answer_info
 from sidecar.api.messages import encode
@@ -81,6 +81,22 @@ def again(state: ChainState) -> ChainState:
     copy = ChainState(strict=False)
     restore_rows(copy, state.height, state.time_ns, checkpoint_rows(state))
     return copy
+
+
+def test_rounded_books_of_any_depth_are_those_of_the_rebuilt_book() -> None:
+    """They share their sums, which are of the book that was wrong."""
+    feed = Feed(bid(1, 10_003), bid(2, 10_002))
+    topics = [
+        feed.open(type="l2Book", coin="TOYOTA", nSigFigs=4, nLevels=depth) for depth in (1, 5, 50)
+    ]
+    feed.state.adopt(state_of(bid(3, 10_001, sz=7)))
+    restarts = list(feed.channels.restart(lambda _: True, 2, "rebuilt"))
+    assert [one.topic for one in restarts] == topics
+    right = [[{"px": "10000.0", "sz": "7.0", "n": 1}], []]
+    for restart in restarts:
+        assert msgspec.json.decode(encode(restart.snapshot))["data"]["levels"] == right
+    messages = feed.push(BookRemoved(1, 3))
+    assert [one["data"]["levels"] for one in messages] == [[[], []]] * 3
 
 
 def test_what_a_source_does_not_tell_it_does_not_tell_after_a_restart() -> None:
