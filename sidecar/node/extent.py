@@ -62,6 +62,8 @@ def last_height(segment: Path) -> int:
             if not 0 < length <= RECORD_BYTES_MAX or offset > size:
                 break
             records += 1
+    except OSError as error:  # a bad disk, a network that is gone
+        raise unreadable(segment, error) from error
     finally:
         os.close(fd)
     header = 1

@@ -110,6 +110,8 @@ class SegmentReader:
         self.offset = 0
         self.header: SegmentHeader | None = None
         self.height = first_height(path) - 1  # of the last block read
+        self._head = b""  # of the record at the offset
+        self._passed = 0, b""  # the last record that was read: its offset, its head
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -127,6 +129,7 @@ class SegmentReader:
         payload = self.read_record()
         if payload is None:
             return None
+        self.check_passed()
         try:
             block = decode_block(payload)
         except UNDECODABLE as error:
@@ -134,7 +137,7 @@ class SegmentReader:
         if block.height != self.height + 1:
             what = f"block {block.height} follows block {self.height}"
             raise LogGap(what, path=self.path, offset=self.offset, height=self.height + 1)
-        self.offset += HEAD_BYTES + len(payload)
+        self._pass(payload)
         self.height = block.height
         return block
 
@@ -145,7 +148,7 @@ class SegmentReader:
         if self.height >= height or (self.header is None and not self._read_header()):
             return
         while self.height < height and (payload := self.read_record()) is not None:
-            self.offset += HEAD_BYTES + len(payload)
+            self._pass(payload)
             self.height += 1
 
     def at_boundary(self) -> bool:
@@ -168,6 +171,38 @@ class SegmentReader:
         if replaced:
             raise self._corrupt("the segment was deleted or replaced while it was read")
 
+    def check_passed(self) -> None:
+        """Raises `LogCorrupt` where the last record that was read is another one now. A node that
+        is set back cuts its log and writes on; if that is over before anybody looks, nothing else
+        tells.
+        """
+        offset, head = self._passed
+        if self._look(HEAD_BYTES, offset) != head:
+            raise self._corrupt("the record before it was written again: the node was set back")
+
+    def read_record(self) -> bytes | None:
+        """The payload at the offset, its CRC checked, or None while it is not all there; does
+        not move on.
+        """
+        head = self._look(HEAD_BYTES, self.offset)
+        if len(head) < HEAD_BYTES:
+            self.at_boundary()  # a file that shrank is corrupt, not quiet
+            return None
+        length, crc = unpack_head(head)
+        payload = b""
+        if 0 < length <= RECORD_BYTES_MAX:
+            payload = self._look(length, self.offset + HEAD_BYTES)
+            if len(payload) < length:
+                return None
+            if crc32c(payload) == crc:
+                self._head = head
+                return payload
+        if self._look(HEAD_BYTES, self.offset) != head:
+            return None  # a node that starts again has just cut a torn record off: look again
+        if payload:
+            raise self._corrupt(f"the CRC of a record of {length} bytes does not match")
+        raise self._corrupt(f"a record of {length} bytes; 1 to {RECORD_BYTES_MAX} can be")
+
     def _read_header(self) -> bool:
         payload = self.read_record()
         if payload is None:
@@ -182,31 +217,20 @@ class SegmentReader:
             raise self._corrupt(f"the header says first height {header.first_height}")
         if self.chain is not None and header.chain != self.chain:
             raise self._corrupt(f"the segment is of chain {header.chain!r}, not {self.chain!r}")
-        self.offset += HEAD_BYTES + len(payload)
+        self._pass(payload)
         self.header = header
         return True
 
-    def read_record(self) -> bytes | None:
-        """The payload at the offset, its CRC checked, or None while it is not all there; does
-        not move on.
-        """
-        head = os.pread(self._fd, HEAD_BYTES, self.offset)
-        if len(head) < HEAD_BYTES:
-            self.at_boundary()  # a file that shrank is corrupt, not quiet
-            return None
-        length, crc = unpack_head(head)
-        payload = b""
-        if 0 < length <= RECORD_BYTES_MAX:
-            payload = os.pread(self._fd, length, self.offset + HEAD_BYTES)
-            if len(payload) < length:
-                return None
-            if crc32c(payload) == crc:
-                return payload
-        if os.pread(self._fd, HEAD_BYTES, self.offset) != head:
-            return None  # a node that starts again has just cut a torn record off: look again
-        if payload:
-            raise self._corrupt(f"the CRC of a record of {length} bytes does not match")
-        raise self._corrupt(f"a record of {length} bytes; 1 to {RECORD_BYTES_MAX} can be")
+    def _pass(self, payload: bytes) -> None:
+        """The record at the offset was read."""
+        self._passed = self.offset, self._head
+        self.offset += HEAD_BYTES + len(payload)
+
+    def _look(self, size: int, offset: int) -> bytes:
+        try:
+            return os.pread(self._fd, size, offset)
+        except OSError as error:  # a bad disk, a network that is gone
+            raise unreadable(self.path, error) from error
 
     def _corrupt(self, what: str) -> LogCorrupt:
         return LogCorrupt(what, path=self.path, offset=self.offset, height=self.height + 1)
@@ -331,6 +355,7 @@ class LogReader:
         segment = SegmentReader(path, chain=self.chain)
         try:
             before.check_in_place(newest=False)  # else what was opened is of another log
+            before.check_passed()
         except BaseException:
             segment.close()
             raise

@@ -1,5 +1,6 @@
 """The native log: what is written is read, however it arrives; what can't be is named."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinds import EVERY_KIND, USER
-from sidecar.errors import LogCorrupt, LogGap, LogUnwritable, NodeError
+from sidecar.errors import LogCorrupt, LogGap, LogUnwritable, NodeError, SourceMissing
+from sidecar.node.extent import LogExtent
 from sidecar.node.log import LogReader, decode_block, encode_block, list_segments
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.records import frame
@@ -355,3 +357,50 @@ def test_a_short_write_stops_the_writer_and_the_log_still_verifies(tmp_path: Pat
     assert [one.height for one in read(tmp_path)] == list(range(1, height))
     write(tmp_path, height)
     assert len(read(tmp_path)) == height
+
+
+@pytest.mark.parametrize("segment_blocks", [1000, 3], ids=["in a segment", "where one ends"])
+def test_a_node_that_was_set_back_before_anybody_looked_is_found_out(
+    tmp_path: Path, segment_blocks: int
+) -> None:
+    """Its log is as long as it was, record by record; only what is in them differs."""
+    write(tmp_path, 3, segment_blocks=segment_blocks)
+    first = only_segment(tmp_path)
+    with LogReader(tmp_path) as reader:
+        while reader.next_block() is not None:
+            pass
+        write(tmp_path, 4, segment_blocks=segment_blocks)
+        after = [
+            msgspec.structs.replace(block(height), time_ns=height * 10 + 5) for height in (3, 4)
+        ]
+        for path in list_segments(tmp_path)[1:]:
+            path.unlink()
+        content = first.read_bytes()
+        os.truncate(first, content.index(frame(encode_block(block(3)))))
+        with LogWriter(tmp_path, "test", segment_blocks=segment_blocks) as writer:
+            for one in after:
+                writer.append(one)
+        assert reader.position is not None
+        assert first.stat().st_size >= reader.position[1]
+        with pytest.raises(LogCorrupt, match="was written again: the node was set back"):
+            for _ in range(10):
+                reader.next_block()
+        assert reader.height == 3
+
+
+def test_a_disk_that_fails_is_no_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads hears of the file, and may try again."""
+    write(tmp_path, 3)
+
+    def fails(fd: int, size: int, offset: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with LogReader(tmp_path) as reader:
+        assert reader.next_block() == block(1)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "pread", fails)
+            with pytest.raises(SourceMissing, match="can't be read: Input/output error"):
+                reader.next_block()
+            with pytest.raises(SourceMissing, match="can't be read: Input/output error"):
+                LogExtent(tmp_path)
+        assert reader.next_block() == block(2)
