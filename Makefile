@@ -1,5 +1,6 @@
 # make run    a development chain, a sidecar beside it, a live book in the terminal
 # make test   the whole suite; make test-long adds what takes minutes
+# make simulate SEEDS=0:20000    simulated worlds, as many as wanted; a seed by itself says all
 # make check  formatting, lint, types
 # make install    into DESTDIR and PREFIX (/usr/local), with units for systemd; make uninstall
 # make deb    a Debian package, in dist/
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long check format bench clean install uninstall deb
+.PHONY: help run test test-long simulate check format bench clean install uninstall deb
 
 help:
 	@sed -n 's/^# //p; /^$$/q' Makefile
@@ -33,6 +34,12 @@ test: $(VENV)/.made
 
 test-long: $(VENV)/.made
 	@$(BIN)/pytest -q -o faulthandler_timeout=3600 tests/long
+
+SEEDS ?= 0:1000
+JOBS ?= 2
+
+simulate: $(VENV)/.made
+	@$(BIN)/python tests/simulation/run.py $(SEEDS) --jobs $(JOBS)
 
 check: $(VENV)/.made
 	$(BIN)/ruff format --check .

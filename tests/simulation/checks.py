@@ -1,0 +1,253 @@
+"""A checker for each promise (docs/testing.md). Each returns what is wrong, in words; nothing if
+all is well.
+"""
+
+from typing import Any
+
+from sidecar.api.channels import REGISTRY
+from sidecar.api.topics import Delivery
+from tests.simulation.client import Client, Reading
+from tests.simulation.node import SimulatedNode
+from tests.simulation.oracle import Oracle, Wanted, plain
+
+_DELIVERIES = {channel.name: channel.delivery for channel in REGISTRY}
+_OWN = frozenset(("status",))  # speaks of the sidecar, not of the chain
+_HISTORIES = frozenset(  # what they begin with depends on how far back a sidecar remembers
+    ("userFills", "userFundings", "userNonFundingLedgerUpdates", "activeAssetCtx", "webData2")
+)
+_PARTIAL = frozenset(("candle",))  # those that began before the sidecar knew of trades are not told
+
+
+def wanted(readings: list[Reading]) -> Wanted:
+    """Of which topics and heights the oracle is to say what a new subscriber is shown."""
+    asked: Wanted = {}
+    for reading in readings:
+        kind = reading.subscription["type"]
+        for text in reading.texts:
+            message = plain(text)
+            if "height" in message and (
+                _DELIVERIES[kind] is Delivery.LATEST or _is_snapshot(message)
+            ):
+                asked.setdefault(reading.key, set()).add(message["height"])
+    return asked
+
+
+def streams(readings: list[Reading], oracle: Oracle) -> list[str]:
+    """What each subscription was told, message by message: promise 2, and 3 for what is in them."""
+    return [what for reading in readings for what in _Stream(reading, oracle).check()]
+
+
+class _Stream:
+    """One reading, gone through from its first message to its last."""
+
+    def __init__(self, reading: Reading, oracle: Oracle) -> None:
+        self._reading = reading
+        self._oracle = oracle
+        self._kind = reading.subscription["type"]
+        # The height up to which nothing is missing; what is the sidecar's own can't be resumed.
+        self._last: int | None = None if self._kind in _OWN else reading.resumed
+        self._exact = False  # whether the next message's `prev` is that very height
+        self._begun = False  # something came, or a gap was told: no snapshot may come by itself
+        self._part: tuple[int, int] | None = None
+        self._wrong: list[str] = []
+
+    def check(self) -> list[str]:
+        """What is wrong with it."""
+        for text in self._reading.texts:
+            message = plain(text)
+            if message["channel"] == "gap":
+                self._gap(message["data"])
+            elif self._kind in _OWN:
+                self._own(message)
+            elif _DELIVERIES[self._kind] is Delivery.LATEST:
+                self._latest(message)
+            else:
+                self._every(message)
+        return self._wrong[:3]
+
+    def _gap(self, data: dict[str, Any]) -> None:
+        if data["from"] > data["to"] + 1:
+            self._say(f"a gap from {data['from']} to {data['to']}")
+        if missing := self._missing(data["from"]):
+            self._say(f"a gap from {data['from']} on, but {missing} are missing, too")
+        self._last, self._exact, self._begun, self._part = None, False, False, None
+
+    def _own(self, message: dict[str, Any]) -> None:
+        if self._last is not None and message["height"] < self._last:
+            self._say(f"height {message['height']} after {self._last}")
+        self._last = message["height"]
+
+    def _latest(self, message: dict[str, Any]) -> None:
+        height = message["height"]
+        if self._begun and self._last is not None and height < self._last:
+            self._say(f"height {height} after {self._last}")
+        self._last, self._begun = height, True
+        if not self._fits(message, height):
+            self._say(f"not what the chain says at height {height}: {message}", 3)
+
+    def _every(self, message: dict[str, Any]) -> None:
+        height, prev = message["height"], message["prev"]
+        if _is_snapshot(message):
+            if self._begun:
+                self._say(f"a snapshot at {height} out of nothing")
+            if not self._fits(message, height):
+                self._say(f"not what the chain says at height {height}: {str(message)[:300]}", 3)
+            self._last, self._exact, self._begun = height, False, True
+            return
+        if not self._follows_part(message):
+            if self._last is not None:
+                if height <= self._last:
+                    self._say(f"height {height} after {self._last}")
+                elif not self._continues(prev, height):
+                    self._say(f"height {height} says it follows {prev}, we have {self._last}")
+            if prev is not None and prev >= height:
+                self._say(f"height {height} says it follows {prev}")
+        self._last, self._exact, self._begun = height, True, True
+        if self._kind not in _PARTIAL and not self._was_pushed(message, height):
+            self._say(f"never told by the chain at height {height}: {str(message)[:300]}", 3)
+
+    def _continues(self, prev: int | None, height: int) -> bool:
+        """Whether a message follows what came before. A sidecar that began with a snapshot does not
+        know the height before its first one, and says so: null.
+        """
+        assert self._last is not None
+        if prev is None:
+            return not self._missing(height)
+        return prev == self._last if self._exact else prev <= self._last
+
+    def _missing(self, height: int) -> list[int]:
+        """The heights below that one at which the chain told something that was not told here."""
+        between = range(height if self._last is None else self._last + 1, height)
+        return [at for at in between if self._oracle.is_told(self._reading.key, at)]
+
+    def _was_pushed(self, message: dict[str, Any], height: int) -> bool:
+        return _is_one_of(message, self._oracle.said(self._reading.key, height))
+
+    def _follows_part(self, message: dict[str, Any]) -> bool:
+        """Whether it goes on with a block of which some has come."""
+        part, before = message.get("part"), self._part
+        self._part = None
+        if part is None:
+            if before is not None:
+                self._say(f"part {before} was the last one")
+            return False
+        number, count = part
+        if number < count:
+            self._part = (number, count)
+        if number == 1:
+            if before is not None:
+                self._say(f"part {part} after {before}")
+            return False
+        if before != (number - 1, count) or message["height"] != self._last:
+            self._say(f"part {part} at {message['height']} after {before} at {self._last}")
+        return True
+
+    def _fits(self, message: dict[str, Any], height: int) -> bool:
+        if self._kind in _HISTORIES or self._kind in _PARTIAL:
+            return True
+        key, oracle = self._reading.key, self._oracle
+        return _is_one_of(message, oracle.said(key, height) + oracle.shown(key, height))
+
+    def _say(self, what: str, promise: int = 2) -> None:
+        self._wrong.append(f"promise {promise}: {self._reading.key}: {what}")
+
+
+def ends(clients: list[Client], oracle: Oracle, height: int) -> list[str]:
+    """Promise 2 at the end, when all is calm: whoever still reads has had everything."""
+    wrong = []
+    for client in clients:
+        connection = client.connection
+        for reading in () if connection is None else connection.reads.values():
+            what = _end(reading, oracle, height) if reading.confirmed else None
+            if what is not None:
+                wrong.append(f"client {client.number}, {reading.key}: {what}")
+    return wrong
+
+
+def _end(reading: Reading, oracle: Oracle, height: int) -> str | None:
+    kind = reading.subscription["type"]
+    if kind in _OWN or kind in _PARTIAL:
+        return None
+    told = [one for one in map(plain, reading.texts) if "height" in one]
+    if _DELIVERIES[kind] is Delivery.EVERY:
+        newest = oracle.newest.get(reading.key, 0)
+        last = told[-1]["height"] if told else 0
+        begun = _begun_at(reading)
+        if begun is not None and newest > max(last, begun):
+            return f"it ends at {last}, the chain's last is {newest}"
+        return None
+    final = oracle.final[reading.key]
+    if kind in _HISTORIES or final is None:
+        return None
+    if kind == "blocks":
+        last = told[-1]["height"] if told else 0
+        return None if last == height else f"the newest block is {height}, told was {last}"
+    if not told:
+        return "nothing was ever told"
+    if _timeless(_forgetful(told[-1])) != _timeless(_forgetful(final)):
+        return f"at height {height} it is still as at {told[-1]['height']}: {told[-1]}"
+    return None
+
+
+def _begun_at(reading: Reading) -> int | None:
+    """The height above which its messages were asked for; None where only the sidecar knows."""
+    if reading.resumed is not None:
+        return reading.resumed
+    first = next((one for one in map(plain, reading.texts) if "height" in one), None)
+    return None if first is None else int(first["height"])
+
+
+def _timeless(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: _timeless(one) for name, one in value.items() if name not in ("time", "height")}
+
+
+def _is_one_of(message: dict[str, Any], expected: list[Any]) -> bool:
+    if message["channel"] == "clearinghouseState":
+        message, expected = _forgetful(message), [_forgetful(one) for one in expected]
+    if message.get("prev", 0) is None:  # it does not claim to know
+        return message in [{**one, "prev": None} for one in expected]
+    return message in expected
+
+
+def _forgetful(value: Any) -> Any:
+    """Without what depends on how far back a sidecar remembers."""
+    if isinstance(value, list):
+        return [_forgetful(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: _forgetful(one) for name, one in value.items() if name != "cumFunding"}
+
+
+def _is_snapshot(message: dict[str, Any]) -> bool:
+    data = message["data"]
+    if not isinstance(data, dict):
+        return False
+    return bool(data.get("snapshot") or data.get("isSnapshot") or "Snapshot" in data)
+
+
+def orders(clients: list[Client], node: SimulatedNode) -> list[str]:
+    """Promise 1 for orders: sent once at most, and said to be executed only if they were."""
+    wrong = []
+    for client in clients:
+        for sent in client.sent:
+            count = node.submission.received.count(sent.body)
+            if count > 1:
+                wrong.append(f"an action was sent {count} times: {sent.body[:80]!r}")
+            answer = sent.answer
+            if answer is None:
+                continue
+            if _is_executed(answer["data"]["response"]["payload"]) and answer.get(
+                "height"
+            ) not in node.executed.get(sent.body, ()):
+                wrong.append(f"said to be executed, but no block did: {answer}")
+    return wrong
+
+
+def _is_executed(payload: Any) -> bool:
+    """Whether it says that something was done: orders that are refused one by one are not."""
+    if not isinstance(payload, dict) or payload.get("status") != "ok":
+        return False
+    statuses = payload["response"].get("data", {}).get("statuses", [{}])
+    return any(not isinstance(one, dict) or "error" not in one for one in statuses)
