@@ -16,7 +16,9 @@ _FOUND = {
     "each message replaces the one before": 3,
     "an order's new size, not its level's": 1,
     "a log that was written anew": 183,
+    "no bound for what waits": 31,
     "silence is not noticed": 9,
+    "a broken log is not told": 35,
 }
 
 
