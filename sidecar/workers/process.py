@@ -71,6 +71,8 @@ class Worker:
             pass_fds=(listener.fileno(),) if listener.get_inheritable() else (),
         )
         self._process = process
+        if self.unwanted.is_set():  # the end was asked for while the process was being made
+            _terminate(process)
         try:
             async with process:
                 assert process.stdin is not None
@@ -119,8 +121,7 @@ class Worker:
         """Asks it to end; the second time in a hurry."""
         self.unwanted.set()
         if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGTERM)
+            _terminate(self._process)
 
     def told(self, now: float) -> dict[str, object]:
         """How it is."""
@@ -136,3 +137,8 @@ class Worker:
         if silent_s > WORKER_SILENT_S:
             told |= {"ready": False, "reason": f"it has said nothing for {silent_s:.0f} s"}
         return told
+
+
+def _terminate(process: Process) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGTERM)

@@ -116,6 +116,15 @@ def test_all_clients_are_told_of_the_end(pair: Server) -> None:
     assert all(map(gone, pids))
 
 
+def test_the_end_is_asked_for_while_the_workers_are_being_started(
+    tmp_path: Path, serve: Serve
+) -> None:
+    flags = ("--source-path", str(tmp_path / "none"), "--workers", "4", "--operator-port", "0")
+    server = serve(*flags, ready=False)
+    server.wait_for("operators are answered")
+    assert server.stop() == 0
+
+
 def test_workers_do_not_outlive_their_supervisor(pair: Server) -> None:
     pids = [one["pid"] for one in workers(pair)]
     pair.kill()
