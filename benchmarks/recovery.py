@@ -45,7 +45,7 @@ from sidecar.node.snapshot import (
     write_snapshot,
 )
 from sidecar.node.source import open_source
-from sidecar.node.starts import Origin, Start
+from sidecar.node.starts import Start
 from sidecar.node.transitions import (
     ASK,
     BID,
@@ -233,10 +233,11 @@ def start_and_follow(directory: Path, own: RowDirectory[Any] | None) -> dict[str
 
 
 def take(directory: Path, own: RowDirectory[Any] | None) -> tuple[Start, ChainState]:
-    async def origin() -> Origin:
-        return await open_source(SourceSettings(path=str(directory / "ipc")), own)
+    async def recover() -> tuple[Start, ChainState]:
+        origin = await open_source(SourceSettings(path=str(directory / "ipc")), own)
+        return await recovery.recover(origin.starts())
 
-    return recovery.recover(anyio.run(origin).starts())
+    return anyio.run(recover)
 
 
 def follow(start: Start, state: ChainState) -> None:

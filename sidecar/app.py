@@ -154,7 +154,7 @@ class App:
                 self._tell_operators(tasks)
             own = self._open_checkpoints()
             origin = await open_source(source, own)
-            start, state = recover(origin.starts())
+            start, state = await recover(origin.starts(), self.parts.note_restored)
             self.state = state
             # The settings may have been read again while the node was waited for.
             server_settings, tokens = self._admitting
@@ -214,6 +214,10 @@ class App:
     def report(self) -> dict[str, Any]:
         """What `/readyz` says."""
         return self.parts.report()
+
+    def progress(self) -> int:
+        """Of the start: while it changes, the process gets on."""
+        return self.parts.progress
 
     def read_again(self, read_settings: Callable[[], Settings]) -> None:
         """Takes over what of other settings can be changed in a running process, and the tokens

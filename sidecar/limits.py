@@ -106,6 +106,7 @@ TRACING_EXPORT_TIMEOUT_S = 5  # of one batch
 TRACING_FLUSH_S = 2.0  # at the end
 TRACING_COMPLAIN_S = 60.0  # from one line about lost traces to the next
 NOTIFY_STATUS_S = 5.0  # from one status for the service manager to the next
+NOTIFY_EXTEND_S = 60.0  # for the next step of a start or an end, beyond the unit's own time for it
 WITHHELD_TOLD_MAX = 20  # markets that /readyz names, with reasons of up to some hundred bytes
 REFUSED_LINGER_S = 0.5  # for the request of a client that is not let in
 REFUSED_LINGERING_MAX = 32  # at a time; half of DESCRIPTORS_RESERVED
@@ -129,6 +130,7 @@ WORKER_REPORT_BYTES_MAX = 64 << 10
 WORKER_SILENT_S = 5.0  # without a report: it hangs
 WORKER_TELL_S = 1.0  # for it to take other settings
 WORKER_HUNG_S = 30.0  # likewise: it is ended and started again
+WORKER_START_S = 120.0  # until it says its first word: 64 that begin at a time share the cores
 WORKER_BACKOFF_S = 0.25  # before one that ended is started again; doubled each time
 WORKER_BACKOFF_MAX_S = 30.0  # one that has run for longer begins anew
 

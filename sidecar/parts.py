@@ -34,17 +34,29 @@ class Parts:
         self.pauses = pauses
         self.counts = Counts()
         self.vital = VitalTasks()
+        self.restored = 0  # rows of a checkpoint or snapshot, at the start
         self.feed: Feed | None = None
         self.repairer: Repairer | None = None
         self.services: Services | None = None  # once there is something to serve
         self.server: Server | None = None
         self.checkpoints: Checkpoints | None = None
 
+    def note_restored(self, rows: int) -> None:
+        """So many more."""
+        self.restored += rows
+
+    @property
+    def progress(self) -> int:
+        """Of the start: while it goes up, the process gets on."""
+        return self.restored + (0 if self.services is None else self.services.state.height)
+
     def report(self) -> dict[str, Any]:
         """What `/readyz` says."""
         services = self.services
         if services is None:
-            waits = {"state": "starting", "reason": "the node's snapshot and log are being read"}
+            rows = f", {self.restored} rows so far" if self.restored else ""
+            reason = f"the node's snapshot and log are being read{rows}"
+            waits = {"state": "starting", "reason": reason}
             return {"ready": False, "height": 0, "feed": waits}
         state, orders = services.state, services.orders
         assert state.health is not None

@@ -78,6 +78,7 @@ async def _report(app: App, where: list[tuple[str, int]]) -> None:
 
 
 def _say(app: App, where: list[tuple[str, int]]) -> None:
-    report = Report(app.parts.report(), where[0] if where else None, app.parts.samples())
+    address = where[0] if where else None
+    report = Report(app.parts.report(), address, app.parts.samples(), app.progress())
     with suppress(BlockingIOError, BrokenPipeError):
         os.write(sys.stdout.fileno(), msgspec.json.encode(report) + b"\n")

@@ -1,21 +1,31 @@
-"""From places to start to a state: the first whose rows make one."""
+"""From places to start to a state: the first whose rows make one. In slices: the state of a large
+exchange takes minutes, in which the process answers operators, and signals.
+"""
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sidecar.errors import SidecarError, SnapshotInvalid, StateMismatch
 from sidecar.node.starts import Start
+from sidecar.recovery.slices import Slices
 from sidecar.state.chain import ChainState
-from sidecar.state.checkpoint import restore_rows
+from sidecar.state.checkpoint import begin_restore
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("app")
 
 
-def recover(starts: Iterator[Start]) -> tuple[Start, ChainState]:
-    """The first start whose rows can be restored, and the state that they make. O(rows).
+_ROWS_AT_ONCE = 64  # 5 us each
+_Note = Callable[[int], None]
+
+
+async def recover(
+    starts: Iterator[Start], note: _Note = lambda _: None
+) -> tuple[Start, ChainState]:
+    """The first start whose rows can be restored, and the state that they make. O(rows). `note` is
+    told how many rows more have been read, now and then.
 
     One that can't is logged and closed, its half-built state dropped. Raises what the last one
     failed with where none is left, and what `starts` raises.
@@ -24,10 +34,13 @@ def recover(starts: Iterator[Start]) -> tuple[Start, ChainState]:
     for start in starts:
         try:
             with _uncollected():
-                return start, _restore(start)
+                return start, await _restore(start, note)
         except (SnapshotInvalid, StateMismatch) as error:
             failure = error.with_traceback(None)
             failure.__context__ = failure.__cause__ = None  # frames keep the half-built state alive
+        except BaseException:  # the end, in the middle of it
+            start.reader.close()
+            raise
         start.reader.close()
         gc.collect()
         _log.warning(f"{start.origin} not used", height=start.height, reason=str(failure))
@@ -35,10 +48,16 @@ def recover(starts: Iterator[Start]) -> tuple[Start, ChainState]:
     raise failure
 
 
-def _restore(start: Start) -> ChainState:
+async def _restore(start: Start, note: _Note) -> ChainState:
     began = time.monotonic()
-    state = ChainState(strict=False)
-    restore_rows(state, start.height, start.time_ns, start.rows)
+    state, slices = ChainState(strict=False), Slices()
+    begin_restore(state, start.height, start.time_ns)
+    restore_row = state.restore_row
+    for number, row in enumerate(start.rows, 1):
+        restore_row(row)
+        if number % _ROWS_AT_ONCE == 0:
+            note(_ROWS_AT_ONCE)
+            await slices.breathe()
     state.block = start.block
     orders = sum(len(market.book.orders) for market in state.markets.values())
     seconds = round(time.monotonic() - began, 3)

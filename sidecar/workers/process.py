@@ -20,6 +20,7 @@ from sidecar.limits import (
     WORKER_HUNG_S,
     WORKER_REPORT_BYTES_MAX,
     WORKER_SILENT_S,
+    WORKER_START_S,
     WORKER_TELL_S,
 )
 from sidecar.telemetry.logs import get_log
@@ -41,6 +42,7 @@ class Worker:
         self._process: Process | None = None
         self._report: Report | None = None
         self._heard_at = 0.0
+        self.progress = 0  # of its starts: how far the best of them has come
         self._ended: Samples = {}  # what those before it counted
 
     @property
@@ -70,7 +72,7 @@ class Worker:
             start_new_session=True,  # Ctrl-C is for the supervisor
             pass_fds=(listener.fileno(),) if listener.get_inheritable() else (),
         )
-        self._process = process
+        self._process, self._heard_at = process, time.monotonic()
         if self.unwanted.is_set():  # the end was asked for while the process was being made
             _terminate(process)
         try:
@@ -89,6 +91,7 @@ class Worker:
                     while True:
                         line = await reports.receive_until(b"\n", WORKER_REPORT_BYTES_MAX)
                         self._report = msgspec.json.decode(line, type=Report)
+                        self.progress = max(self.progress, self._report.progress)
                         self._heard_at = time.monotonic()
                         heard()
                 return await process.wait()
@@ -107,11 +110,11 @@ class Worker:
                 await process.stdin.send(orders)
 
     def end_hung(self, now: float) -> None:
-        """Kills it if it has said nothing for too long since it first said something."""
-        if self._process is None or self._report is None:
+        """Kills it if it has said nothing for too long; at its start it has longer."""
+        if self._process is None:
             return
         silent_s = now - self._heard_at
-        if silent_s > WORKER_HUNG_S:
+        if silent_s > (WORKER_START_S if self._report is None else WORKER_HUNG_S):
             _log.error("worker hangs", worker=self.number, silent_s=round(silent_s))
             self._heard_at = now
             with suppress(ProcessLookupError):

@@ -29,3 +29,4 @@ class Report(msgspec.Struct, frozen=True):
     health: dict[str, object]  # as in `/readyz`
     address: tuple[str, int] | None = None  # where clients can connect, once they can
     samples: Samples = {}
+    progress: int = 0  # of its start

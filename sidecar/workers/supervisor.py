@@ -113,6 +113,10 @@ class Supervisor:
         ready = bool(serving) and all(one["ready"] for one in serving)
         return {"ready": ready, "workers": told}
 
+    def progress(self) -> tuple[int, ...]:
+        """Of the starts of those that do not serve yet: while it changes, they get on."""
+        return tuple(worker.progress for worker in self._workers if worker.address is None)
+
     def samples(self) -> Samples:
         """What `/metrics` shows: of all workers together, and of this process."""
         own: Samples = collect(of_process())

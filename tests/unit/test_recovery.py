@@ -1,13 +1,17 @@
 """Where a state can start from: which candidates come, in which order, and why one is refused."""
 
 import gc
+import itertools
+import time
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
+from anyio.lowlevel import checkpoint
 
 from sidecar.checkpoints import CHECKPOINTS, FORMAT, Checkpoints
 from sidecar.config import SourceSettings
@@ -97,7 +101,7 @@ ALL = [("checkpoint", 25), ("checkpoint", 15), ("snapshot", 30), ("snapshot", 20
 async def test_every_start_leads_to_the_same_exchange(made: Made) -> None:
     assert await made.origins() == ALL
     for start in await made.starts():
-        rows = finished(*recover(iter((start,))))
+        rows = finished(*await recover(iter((start,))))
         if start.origin == "snapshot":  # the heights of users are not in it
             assert shared(rows) == shared(made.whole)
         else:
@@ -186,7 +190,7 @@ async def test_a_log_that_went_another_way_at_the_same_times_is_noticed_by_its_b
 
 
 async def test_a_checkpoint_says_which_block_it_stands_behind(tmp_path: Path, made: Made) -> None:
-    start, state = recover(await made.starts())
+    start, state = await recover(await made.starts())
     finished(start, state)
     own = RowDirectory(tmp_path / "new", CHECKPOINTS)
     own.path.mkdir()
@@ -219,7 +223,7 @@ async def test_rows_that_make_no_state_lead_to_the_next_file(made: Made) -> None
     newest = made.own.list()[0]
     header = RowFileReader(newest, CHECKPOINTS).header
     made.own.form.write(made.own.path, header, broken)
-    start, state = recover(await made.starts())
+    start, state = await recover(await made.starts())
     assert (start.origin, start.height) == ("checkpoint", 15)
     assert finished(start, state) == made.whole
 
@@ -247,7 +251,7 @@ def torn() -> Iterator[Any]:
 @pytest.mark.parametrize(
     "rows", [lambda: [RestingRow(1, 5, b"u" * 20, 0, 9, 9, 9)], torn], ids=["mismatch", "torn"]
 )
-def test_what_can_not_be_restored_is_dropped_and_the_next_one_taken(
+async def test_what_can_not_be_restored_is_dropped_and_the_next_one_taken(
     rows: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     built: list[weakref.ref[Any]] = []
@@ -259,7 +263,7 @@ def test_what_can_not_be_restored_is_dropped_and_the_next_one_taken(
 
     monkeypatch.setattr("sidecar.recovery.recover.ChainState", Noted)
     broken, good = start_of(7, rows()), start_of(5, ())
-    start, state = recover(iter((broken, good)))
+    start, state = await recover(iter((broken, good)))
     assert (start, state.height) == (good, 5)
     assert broken.reader.closed  # type: ignore[attr-defined]
     assert not good.reader.closed  # type: ignore[attr-defined]
@@ -269,8 +273,36 @@ def test_what_can_not_be_restored_is_dropped_and_the_next_one_taken(
     assert "snapshot not used" in said.out + said.err
 
 
-def test_the_last_failure_comes_out_where_nothing_is_left() -> None:
+async def test_the_last_failure_comes_out_where_nothing_is_left() -> None:
     broken = [start_of(7, torn()), start_of(6, [RestingRow(1, 5, b"u" * 20, 0, 9, 9, 9)])]
     with pytest.raises(StateMismatch, match=r"uses market 1 before listing it .*height 6"):
-        recover(iter(broken))
+        await recover(iter(broken))
     assert all(one.reader.closed for one in broken)  # type: ignore[attr-defined]
+
+
+async def test_others_have_their_turn_while_a_state_is_restored() -> None:
+    """Minutes, of a large exchange: signals, operators and the service manager are answered."""
+    turned, told = anyio.Event(), list[int]()
+
+    def rows() -> Iterator[Any]:
+        deadline = time.monotonic() + 30
+        while not turned.is_set():
+            assert time.monotonic() < deadline
+            yield None  # of a kind that is not known
+
+    async def other() -> None:
+        while not told:
+            await checkpoint()
+        turned.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(other)
+        await recover(iter((start_of(5, rows()),)), told.append)
+
+
+async def test_the_end_in_the_middle_of_it_closes_the_log() -> None:
+    start = start_of(5, itertools.repeat(None))
+    with anyio.move_on_after(0.05):
+        await recover(iter((start,)))
+    assert start.reader.closed  # type: ignore[attr-defined]
+    assert gc.isenabled()
