@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from sidecar.api.channels import Channels
@@ -33,7 +34,7 @@ from sidecar.recovery.recover import recover
 from sidecar.recovery.repair import Repairer
 from sidecar.recovery.resume import Resumer
 from sidecar.recovery.verifier import Verifier
-from sidecar.reload import Reload, reload
+from sidecar.reload import Reload, reload, tell_too_late
 from sidecar.restarts import Restarts
 from sidecar.server.hub import Hub
 from sidecar.server.listener import bind, fit_descriptors, place_of
@@ -42,7 +43,7 @@ from sidecar.server.order_entry import OrderEntry
 from sidecar.server.pass_through import PassThrough
 from sidecar.server.server import Server
 from sidecar.server.services import Services
-from sidecar.server.tokens import Tokens, read_tokens
+from sidecar.server.tokens import Tokens, tokens_of
 from sidecar.service.notify import Notifier
 from sidecar.state.chain import ChainState
 from sidecar.state.health import NS_PER_S, Bounds, Health
@@ -97,8 +98,26 @@ class App:
         with self._held:
             hurried = await self._run_all(signals)
             if self.parts.checkpoints is not None and not hurried:
-                self.parts.checkpoints.write_last()
+                await self._write_last(self.parts.checkpoints, signals)
         _log.info("stopped")
+
+    async def _write_last(
+        self, checkpoints: Checkpoints, signals: AsyncIterator[signal.Signals]
+    ) -> None:
+        """In a thread: a large state takes a while, in which a signal gives it up."""
+
+        async def hurry() -> None:
+            async for number in signals:
+                if number is signal.SIGHUP:
+                    tell_too_late()
+                else:
+                    _log.info("stopping", signal=number.name, drain=False)
+                    checkpoints.give_up()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hurry)
+            await anyio.to_thread.run_sync(checkpoints.write_last)
+            tasks.cancel_scope.cancel()
 
     async def _run_all(self, signals: AsyncIterator[signal.Signals]) -> bool:
         hurried = False
@@ -121,7 +140,9 @@ class App:
             self.parts.vital.start(tasks, "pipeline", self._run, tasks, outer)
             async for number in signals:
                 if number is signal.SIGHUP:
-                    if self._read_settings is not None:
+                    if stopping:
+                        tell_too_late()
+                    elif self._read_settings is not None:
                         self._notifier.reloading()
                         self.read_again(self._read_settings)
                         self._notifier.reloaded()
@@ -146,7 +167,7 @@ class App:
 
     async def _run(self, tasks: TaskGroup, outer: TaskGroup) -> None:
         server_settings = fit_descriptors(self._settings.server)
-        self._admitting = server_settings, _tokens(server_settings)
+        self._admitting = server_settings, tokens_of(server_settings)
         source = self._settings.source
         shared = not self._role.is_alone
         with bind(server_settings.host, server_settings.port, shared=shared) as listener:
@@ -216,7 +237,7 @@ class App:
         return self.parts.report()
 
     def progress(self) -> int:
-        """Of the start: while it changes, the process gets on."""
+        """Of the start, and of the end: while it changes, the process gets on."""
         return self.parts.progress
 
     def read_again(self, read_settings: Callable[[], Settings]) -> None:
@@ -230,7 +251,7 @@ class App:
 
     def _adopt(self, found: Reload) -> None:
         server_settings = fit_descriptors(found.settings.server)
-        tokens = _tokens(server_settings)
+        tokens = tokens_of(server_settings)
         if tokens is None and self._settings.server.tokens_file is not None:
             _log.warning("tokens are asked for no more", key="server.tokens_file")
         self._settings, self._admitting = found.settings, (server_settings, tokens)
@@ -307,10 +328,6 @@ class App:
             self._on_ready(host, port)
         self._notifier.ready()
         await server.serve()
-
-
-def _tokens(settings: ServerSettings) -> Tokens | None:
-    return None if settings.tokens_file is None else read_tokens(Path(settings.tokens_file))
 
 
 def _bounds(source: SourceSettings) -> Bounds:

@@ -104,6 +104,8 @@ class Checkpoints:
         self._child: int | None = None
         self._stopped = False
         self.why = ""
+        self.rows = 0  # of the one that is being written, or was last
+        self._given_up = False
 
     async def run(self) -> None:
         """Writes one whenever it is due, until cancelled. Between two blocks only: whoever applies
@@ -123,6 +125,10 @@ class Checkpoints:
     def stop(self) -> None:
         """No more are begun: the state is in the middle of a block that failed."""
         self._stopped = True
+
+    def give_up(self) -> None:
+        """For another thread than that of `write_last`: it is not waited for any more."""
+        self._given_up = True
 
     def write_last(self) -> None:
         """Writes the state as it is, unless that is done. For the end: it blocks. O(state)."""
@@ -181,7 +187,15 @@ class Checkpoints:
         state = self._state
         digest = None if state.block is None else block_digest(state.block)
         header = RowFileHeader(FORMAT, self._chain, state.height, state.time_ns, digest)
-        CHECKPOINTS.write(self._path, header, checkpoint_rows(state))
+        CHECKPOINTS.write(self._path, header, self._rows())
+
+    def _rows(self) -> Iterator[Any]:
+        self.rows = 0
+        for row in checkpoint_rows(self._state):
+            self.rows += 1
+            if self._given_up:
+                raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+            yield row
 
     def _kill(self) -> None:
         child, self._child = self._child, None

@@ -106,6 +106,7 @@ TRACING_EXPORT_TIMEOUT_S = 5  # of one batch
 TRACING_FLUSH_S = 2.0  # at the end
 TRACING_COMPLAIN_S = 60.0  # from one line about lost traces to the next
 NOTIFY_STATUS_S = 5.0  # from one status for the service manager to the next
+NOTIFY_UNSAID_MAX = 8  # messages that wait for room at the service manager's
 NOTIFY_EXTEND_S = 60.0  # for the next step of a start or an end, beyond the unit's own time for it
 WITHHELD_TOLD_MAX = 20  # markets that /readyz names, with reasons of up to some hundred bytes
 REFUSED_LINGER_S = 0.5  # for the request of a client that is not let in

@@ -47,8 +47,10 @@ class Parts:
 
     @property
     def progress(self) -> int:
-        """Of the start: while it goes up, the process gets on."""
-        return self.restored + (0 if self.services is None else self.services.state.height)
+        """Of the start, and of the end: while it goes up, the process gets on."""
+        height = 0 if self.services is None else self.services.state.height
+        written = 0 if self.checkpoints is None else self.checkpoints.rows
+        return self.restored + height + written
 
     def report(self) -> dict[str, Any]:
         """What `/readyz` says."""

@@ -6,6 +6,9 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.config import Settings, keys
+from sidecar.telemetry.logs import get_log
+
+_log = get_log("app")
 
 _SERVER = (
     *("connections_max", "connections_per_ip", "subscriptions_per_connection"),
@@ -25,6 +28,11 @@ RELOADABLE = frozenset(
     )
 )
 """By section and name."""
+
+
+def tell_too_late() -> None:
+    """The process ends: it takes nothing over any more."""
+    _log.error("not reloaded", reason="it is being ended", meaning="all stays as it is")
 
 
 class Reload(msgspec.Struct, frozen=True):

@@ -56,9 +56,7 @@ async def _serve(
     process = kind(settings, _announce, role, read, notifier)
     with service_signals() as signals:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(
-                notifier.run, lambda: status_line(process.report()), process.progress
-            )
+            tasks.start_soon(notifier.run, lambda: status_line(process.report()), process.progress)
             await process.run(signals)
             tasks.cancel_scope.cancel()
 

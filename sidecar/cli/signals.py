@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import Self
 
 import anyio
 
@@ -30,13 +31,22 @@ def service_signals() -> Iterator[AsyncIterator[signal.Signals]]:
     nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     from_terminal = _is_terminal()
     with end_signals(*(() if nohup else (signal.SIGHUP,))) as signals:
-        yield _end_of_terminal(signals) if from_terminal else signals
+        yield _EndOfTerminal(signals) if from_terminal else signals
 
 
-async def _end_of_terminal(signals: AsyncIterator[signal.Signals]) -> AsyncIterator[signal.Signals]:
-    async for number in signals:
+class _EndOfTerminal:
+    """No generator: one would end with the first wait for it that is cancelled."""
+
+    def __init__(self, signals: AsyncIterator[signal.Signals]) -> None:
+        self._signals = signals
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> signal.Signals:
+        number = await anext(self._signals)
         gone = number is signal.SIGHUP and not _is_terminal()
-        yield signal.SIGTERM if gone else number
+        return signal.SIGTERM if gone else number
 
 
 def _is_terminal() -> bool:

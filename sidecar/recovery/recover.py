@@ -17,7 +17,7 @@ from sidecar.telemetry.logs import get_log
 _log = get_log("app")
 
 
-_ROWS_AT_ONCE = 64  # 5 us each
+_ROWS_AT_ONCE = 16  # 5 us each
 _Note = Callable[[int], None]
 
 

@@ -13,6 +13,7 @@ import secrets
 from pathlib import Path
 from typing import NamedTuple
 
+from sidecar.config import ServerSettings
 from sidecar.errors import ConfigInvalid, HttpRefused
 from sidecar.protocol.request import Request
 
@@ -57,6 +58,11 @@ class Tokens:
             what = "a token is needed" if found is None else "this token is not known"
             raise HttpRefused(401, f"{what}: Authorization: Bearer TOKEN", _CHALLENGE)
         return grant
+
+
+def tokens_of(settings: ServerSettings) -> Tokens | None:
+    """Those of the settings' file, None where none is asked for. Raises `ConfigInvalid`."""
+    return None if settings.tokens_file is None else read_tokens(Path(settings.tokens_file))
 
 
 def read_tokens(path: Path) -> Tokens:

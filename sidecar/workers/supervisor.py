@@ -23,10 +23,11 @@ from anyio.abc import TaskGroup
 from sidecar.config import Settings
 from sidecar.errors import ConfigInvalid, WorkersEnded
 from sidecar.limits import WORKER_BACKOFF_MAX_S, WORKER_BACKOFF_S
-from sidecar.reload import reload
+from sidecar.reload import reload, tell_too_late
 from sidecar.samples import collect, of_process
 from sidecar.server.listener import bind, is_given, is_unix
 from sidecar.server.operator import OperatorServer, operator_pages
+from sidecar.server.tokens import tokens_of
 from sidecar.service.notify import Notifier
 from sidecar.telemetry.logs import configure_logs, get_log
 from sidecar.telemetry.metrics import Samples, merge
@@ -64,6 +65,7 @@ class Supervisor:
         """Until a signal comes; a second one does not wait for the drain. Raises `WorkersEnded`
         when no worker is left.
         """
+        tokens_of(self._settings.server)  # a file that is wrong is said once, not by each worker
         with ExitStack() as held:
             listener = held.enter_context(self._reserve())
             operator_settings = self._settings.operator
@@ -78,6 +80,9 @@ class Supervisor:
                 tasks.start_soon(operator.serve)
                 tasks.start_soon(self._keep_all, listener, tasks)
                 async for number in signals:
+                    if number is signal.SIGHUP and self._stopping:
+                        tell_too_late()
+                        continue
                     if number is signal.SIGHUP:
                         self._notifier.reloading()
                         await self._read_again(listener)
@@ -96,14 +101,16 @@ class Supervisor:
             return
         try:
             found = reload(self._settings, self._read_settings())
+            tokens_of(found.settings.server)  # what workers would refuse is refused for all
         except ConfigInvalid as error:
             _log.error("not reloaded", reason=str(error), meaning="all stays as it is")
             return
         self._settings = found.settings
         configure_logs(found.settings.log.level, found.settings.log.style)
         found.tell(_log)
-        for worker in self._workers:
-            await worker.tell(self._orders_of(worker, listener))
+        async with anyio.create_task_group() as tasks:
+            for worker in self._workers:
+                tasks.start_soon(worker.tell, self._orders_of(worker, listener))
 
     def report(self) -> dict[str, object]:
         """What `/readyz` says: ready where some worker takes clients, and all that do are."""
@@ -114,8 +121,12 @@ class Supervisor:
         return {"ready": ready, "workers": told}
 
     def progress(self) -> tuple[int, ...]:
-        """Of the starts of those that do not serve yet: while it changes, they get on."""
-        return tuple(worker.progress for worker in self._workers if worker.address is None)
+        """Of the starts of those that do not serve yet, and of the end: while it changes, they
+        get on.
+        """
+        return tuple(
+            worker.progress for worker in self._workers if self._stopping or worker.address is None
+        )
 
     def samples(self) -> Samples:
         """What `/metrics` shows: of all workers together, and of this process."""

@@ -174,6 +174,136 @@ def test_it_is_ready_at_the_head_and_not_before(manager: Manager, tmp_path: Path
             assert manager.said[0].startswith("STATUS=height 0, starting")
 
 
+PATCHED = """
+import sys, time
+from sidecar.cli.main import main
+{patch}
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@contextmanager
+def patched(
+    patch: str, *flags: str, output: Path, **environment: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """`sidecar serve` with something in it that takes longer."""
+    command = (sys.executable, "-c", PATCHED.format(patch=patch), "serve", *flags, *FLAGS)
+    with output.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+SLOW_START = """
+from sidecar.state.chain import ChainState
+fast = ChainState.restore_row
+def slow(self, row):
+    time.sleep({row_s})
+    fast(self, row)
+ChainState.restore_row = slow
+"""
+EXTENDS = "EXTEND_TIMEOUT_USEC=60000000"
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path) -> Iterator[Path]:
+    """A node that has written one."""
+    with Node(tmp_path / "ipc") as node:
+        node.step(100)
+        node.snapshot()
+        yield node.path
+
+
+def test_a_start_that_gets_on_is_given_more_time(
+    manager: Manager, tmp_path: Path, snapshot: Path
+) -> None:
+    flags = ("--source-path", str(snapshot))
+    told = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "40000"}
+    slow = SLOW_START.format(row_s=0.001)
+    with patched(slow, *flags, output=tmp_path / "out", **told) as process:
+        manager.hears("READY=1")
+        assert EXTENDS in manager.said[: manager.said.index("READY=1")]
+        until(lambda: manager.said[-5:] == ["WATCHDOG=1"] * 5)  # then no more is needed
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_a_node_that_is_waited_for_is_no_progress(manager: Manager, tmp_path: Path) -> None:
+    flags = ("--source-path", str(tmp_path / "none"), *FLAGS)
+    told = partial(service, NOTIFY_SOCKET=str(manager.path), WATCHDOG_USEC="40000")
+    with told(*flags, output=tmp_path / "out") as process:
+        until(lambda: manager.said.count("WATCHDOG=1") > 20)
+        assert EXTENDS not in manager.said
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_end_is_asked_for_in_the_middle_of_a_long_start(
+    manager: Manager, tmp_path: Path, snapshot: Path, workers: str
+) -> None:
+    output = tmp_path / "out"
+    flags = ("--source-path", str(snapshot), "--workers", workers)
+    slow = SLOW_START.format(row_s=0.03)
+    if workers != "1":
+        command = (sys.executable, "-c", PATCHED.format(patch=slow), "worker")
+        slow = f"import sidecar.workers.process as process; process.COMMAND = {command!r}"
+    told = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "40000"}
+    with patched(slow, *flags, output=output, **told) as process:
+        manager.hears(EXTENDS)
+        process.terminate()
+        assert process.wait(20) == 0
+        assert "READY=1" not in manager.said
+
+
+SLOW_END = """
+from sidecar import checkpoints
+fast = checkpoints.checkpoint_rows
+def slow(state):
+    for row in fast(state):
+        time.sleep(0.05)
+        yield row
+checkpoints.checkpoint_rows = slow
+"""
+
+
+def test_a_last_checkpoint_that_takes_long_is_waited_for_until_a_second_signal(
+    manager: Manager, tmp_path: Path, ipc: Path
+) -> None:
+    own, output = tmp_path / "own", tmp_path / "out"
+    flags = ("--source-path", str(ipc), "--checkpoint-directory", str(own))
+    told = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "40000"}
+    with patched(SLOW_END, *flags, output=output, **told) as process:
+        manager.hears("READY=1")
+        process.terminate()
+        manager.hears("STOPPING=1")
+        until(lambda: list(own.glob(".*.tmp")))
+        until(lambda: manager.said[manager.said.index("STOPPING=1") :].count(EXTENDS) > 5)
+        process.terminate()
+        assert process.wait(20) == 0
+    assert '"reason": "Operation canceled"' in output.read_text()
+    assert list(own.iterdir()) == []
+
+
+def test_nothing_is_reloaded_while_it_ends(manager: Manager, tmp_path: Path, ipc: Path) -> None:
+    own, output = tmp_path / "own", tmp_path / "out"
+    flags = ("--source-path", str(ipc), "--checkpoint-directory", str(own))
+    told = {"NOTIFY_SOCKET": str(manager.path)}
+    with patched(SLOW_END, *flags, output=output, **told) as process:
+        manager.hears("READY=1")
+        process.terminate()
+        manager.hears("STOPPING=1")
+        process.send_signal(signal.SIGHUP)
+        until(lambda: '"not reloaded"' in output.read_text())
+        process.terminate()
+        assert process.wait(20) == 0
+    assert "READY=1" not in manager.said[manager.said.index("STOPPING=1") :]
+    assert "RELOADING=1" not in manager.said
+
+
 def test_of_several_workers_the_supervisor_speaks(
     manager: Manager, tmp_path: Path, ipc: Path
 ) -> None:

@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
 from processes import Serve, Server, Start
+from rig import Node
 from sidecar.checkpoints import CHECKPOINTS
 from sidecar.node.row_files import RowDirectory
 
@@ -164,13 +167,46 @@ def test_a_port_that_another_has_is_refused(node: Path, serve: Serve) -> None:
         assert "ConfigInvalid: server.port: can't listen on 127.0.0.1" in server.output
 
 
-def test_when_none_is_left_it_ends_with_the_reason(
-    tmp_path: Path, node: Path, serve: Serve
-) -> None:
+def test_when_none_is_left_it_ends_with_the_reason(tmp_path: Path, serve: Serve) -> None:
+    with Node(tmp_path / "ipc", segment_blocks=2) as broken:
+        broken.step(5)
+    min(broken.ipc.log.iterdir()).unlink()
+    server = serve("--source-path", str(broken.path), "--workers", "2", ready=False)
+    assert server.wait() == 1
+    assert server.output.count("LogGap: ") >= 2  # what each worker says, each time
+    assert "WorkersEnded: the last of 2 workers ended with 1" in server.output
+
+
+def test_tokens_that_are_wrong_are_said_once(tmp_path: Path, serve: Serve) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("nonsense\n")
-    flags = ("--source-path", str(node), "--workers", "2", "--server-tokens-file", str(tokens))
-    server = serve(*flags, ready=False)
+    flags = ("--source-path", str(tmp_path / "none"), "--workers", "2")
+    server = serve(*flags, "--server-tokens-file", str(tokens), ready=False)
     assert server.wait() == 1
-    assert server.output.count("ConfigInvalid: ") >= 2  # what each worker says, each time
-    assert "WorkersEnded: the last of 2 workers ended with 1" in server.output
+    (line,) = server.output.splitlines()
+    assert line.startswith("sidecar: ConfigInvalid: server.tokens_file: ")
+
+
+MUTE = """
+import sys
+from sidecar.cli.main import main
+import sidecar.workers.process as process
+process.COMMAND = (sys.executable, "-c", "import time; time.sleep(100)")
+process.WORKER_START_S = 0.5
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_workers_that_hang_before_they_say_a_word_are_ended(tmp_path: Path) -> None:
+    flags = ("--source-path", str(tmp_path / "none"), "--workers", "2")
+    ports = ("--server-port", "0", "--operator-port", "0")
+    ended = subprocess.run(
+        (sys.executable, "-c", MUTE, "serve", *flags, *ports),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert '"worker hangs"' in ended.stderr
+    assert "workers ended with -9" in ended.stderr.splitlines()[-1]
