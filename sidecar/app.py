@@ -175,6 +175,7 @@ class App:
                 self._tell_operators(tasks)
             own = self._open_checkpoints()
             origin = await open_source(source, own)
+            self.parts.has_node = True
             start, state = await recover(origin.starts(), self.parts.note_restored)
             self.state = state
             # The settings may have been read again while the node was waited for.

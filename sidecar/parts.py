@@ -34,6 +34,7 @@ class Parts:
         self.pauses = pauses
         self.counts = Counts()
         self.vital = VitalTasks()
+        self.has_node = False  # until then it is waited for
         self.restored = 0  # rows of a checkpoint or snapshot, at the start
         self.feed: Feed | None = None
         self.repairer: Repairer | None = None
@@ -57,7 +58,8 @@ class Parts:
         services = self.services
         if services is None:
             rows = f", {self.restored} rows so far" if self.restored else ""
-            reason = f"the node's snapshot and log are being read{rows}"
+            reads = f"the node's snapshot and log are being read{rows}"
+            reason = reads if self.has_node else "the node is waited for, or its first snapshot"
             waits = {"state": "starting", "reason": reason}
             return {"ready": False, "height": 0, "feed": waits}
         state, orders = services.state, services.orders

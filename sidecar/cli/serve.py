@@ -63,5 +63,6 @@ async def _serve(
 
 def _announce(host: str, port: int) -> None:
     shown = f"[{host}]" if ":" in host else host
+    said = f"ws://{shown}:{port}/ws and http://{shown}:{port}/info" if port else f"at {host}"
     with suppress(OSError):  # whoever read our output may have gone; the log has it, too
-        print(f"serving ws://{shown}:{port}/ws and http://{shown}:{port}/info", flush=True)
+        print(f"serving {said}", flush=True)

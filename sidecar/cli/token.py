@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
         print(line, file=sys.stderr)
     else:
         try:
-            options.file.touch(mode=0o600)
+            options.file.touch(mode=0o640)  # hashes: the service reads them as the file's group
             with options.file.open("a") as file:
                 file.write(f"{line}\n")
         except OSError as error:

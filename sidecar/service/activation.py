@@ -6,6 +6,7 @@ restart, in which clients wait instead of being refused.
 """
 
 import os
+import socket
 from collections.abc import MutableMapping
 
 import msgspec
@@ -34,9 +35,21 @@ def passed_sockets(environment: MutableMapping[str, str]) -> dict[str, int]:
         if section in found:
             what = f"two sockets for {section}; name them by FileDescriptorName="
             raise ConfigInvalid(f"LISTEN_FDS: {what}{' and '.join(_SECTIONS)}")
-        found[section] = _FIRST + at
-        os.set_inheritable(_FIRST + at, False)
+        found[section] = _checked(_FIRST + at)
     return found
+
+
+def _checked(number: int) -> int:
+    """A descriptor that can be listened on, and that no child inherits."""
+    try:
+        with socket.socket(fileno=os.dup(number)) as sock:
+            kind = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+        os.set_inheritable(number, False)
+    except OSError as error:
+        raise ConfigInvalid(f"LISTEN_FDS: descriptor {number} is no socket: {error}") from error
+    if kind != socket.SOCK_STREAM:
+        raise ConfigInvalid(f"LISTEN_FDS: descriptor {number} takes no connections (ListenStream=)")
+    return number
 
 
 def listen_there(settings: Settings, sockets: dict[str, int]) -> Settings:

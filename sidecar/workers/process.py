@@ -29,7 +29,8 @@ from sidecar.workers.role import Report
 
 _log = get_log("supervisor")
 
-COMMAND = (sys.executable, "-m", "sidecar", "worker")
+_ISOLATED = ("-I",) if sys.flags.isolated else ()  # as an installed supervisor is
+COMMAND = (sys.executable, *_ISOLATED, "-m", "sidecar", "worker")
 
 
 class Worker:

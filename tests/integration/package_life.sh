@@ -23,6 +23,10 @@ echo "installed $(in_it sidecar --version)"
 for state in sidecar sidecar-devnet; do in_it install -d -o sidecar -g sidecar -m 750 "/var/lib/$state"; done
 sed -i "s/^port = .*/port = $port/" "$work/root/etc/sidecar/sidecar.toml"
 
+in_it sidecar token desk --file /etc/sidecar/tokens >/dev/null
+(as_sidecar test -r /etc/sidecar/tokens) && echo "tokens are readable"
+in_it systemctl --quiet enable sidecar.service sidecar.socket sidecar@tokyo.service sidecar@tokyo.socket sidecar-devnet.service
+
 (as_sidecar $(command_of sidecar-devnet.service)) >"$work/devnet" 2>&1 & pids+=($!)
 until grep -q 'height' "$work/devnet"; do sleep 0.1; done
 (as_sidecar env STATE_DIRECTORY=/var/lib/sidecar SIDECAR_OPERATOR_PORT=0 $(command_of sidecar.service)) >"$work/serve" 2>&1 & pids+=($!)
@@ -44,7 +48,15 @@ echo "upgraded $(in_it dpkg-query -W -f '${Version}' sidecar)"
 grep "^port" "$work/root/etc/sidecar/sidecar.toml"
 in_it sidecar serve --config /etc/sidecar/sidecar.toml --check
 
+
+mv "$work/root/etc/sidecar/sidecar.toml" "$work/mine" # instances do without it
+in_it dpkg -i /packages/first.deb
+echo "back to $(in_it sidecar --version)"
+[[ ! -e $work/root/etc/sidecar/sidecar.toml ]]
+mv "$work/mine" "$work/root/etc/sidecar/sidecar.toml"
+rm "$work/root/etc/sidecar/tokens"
+
 in_it dpkg -r sidecar
 echo "after removal: $(cd "$work/upper" && find . -name '*sidecar*' -path './etc/*' | sort | tr '\n' ' ')"
 in_it dpkg -P sidecar
-echo "left: $(cd "$work/upper" && find . -type f \( -path '*sidecar*' -o -newer "$work/devnet" \) ! -path './var/lib/dpkg/*' ! -path './var/log/*' ! -path './packages/*' ! -path './etc/*shadow*' ! -path './etc/passwd*' ! -path './etc/group*' ! -path './root/*' ! -path './tmp/*' | sort | tr '\n' ' ')"
+echo "left: $(cd "$work/upper" && find . \( -type f -o -type l \) \( -path '*sidecar*' -o -newer "$work/devnet" \) ! -path './var/lib/dpkg/*' ! -path './var/log/*' ! -path './packages/*' ! -path './etc/*shadow*' ! -path './etc/passwd*' ! -path './etc/group*' ! -path './root/*' ! -path './tmp/*' | sort | tr '\n' ' ')"

@@ -51,7 +51,8 @@ needs_dpkg = pytest.mark.skipif(
 def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The package, and the same as a newer version."""
     place = tmp_path_factory.mktemp("packages")
-    run("systemd/debian/build", PIP=str(PIP), OUTPUT=str(place))
+    fast = {"DPKG_DEB_COMPRESSOR_TYPE": "none"}  # xz takes most of a minute
+    run("systemd/debian/build", PIP=str(PIP), OUTPUT=str(place), **fast)
     (first,) = place.glob("*.deb")
     tree = place / "tree"
     run("dpkg-deb", "-R", str(first), str(tree))
@@ -101,23 +102,42 @@ def test_it_is_installed_serves_is_upgraded_and_leaves_nothing(
     assert "upgraded 99.0" in told
     assert f"port = {port}" in told
     assert "the settings are valid" in told
+    assert "tokens are readable" in told
+    assert f"back to sidecar {__version__}" in told
     assert "after removal: ./etc/sidecar ./etc/sidecar/sidecar.toml " in told
     assert re.search(r"^left: $", told, re.MULTILINE), told
 
 
 def test_make_install_and_uninstall(tmp_path: Path) -> None:
-    place = {"DESTDIR": str(tmp_path), "PREFIX": "/opt/sidecar", "PIP": str(PIP)}
+    place = {"DESTDIR": str(tmp_path), "PREFIX": "/usr/local", "PIP": str(PIP)}
     settings = tmp_path / "etc/sidecar/sidecar.toml"
     settings.parent.mkdir(parents=True)
     settings.write_text("# mine\n")
     run("systemd/install", PYTHON=sys.executable, **place)
     assert settings.read_text() == "# mine\n"
-    unit = (tmp_path / "opt/sidecar/lib/systemd/system/sidecar.service").read_text()
-    assert "ExecStart=/opt/sidecar/bin/sidecar serve" in unit
-    python = tmp_path / "opt/sidecar/lib/sidecar/bin/python3"
-    launcher = tmp_path / "opt/sidecar/bin/sidecar"
-    assert launcher.read_text().startswith("#!/opt/sidecar/lib/sidecar/bin/python3 -I\n")
+    unit = (tmp_path / "usr/local/lib/systemd/system/sidecar.service").read_text()
+    assert "ExecStart=/usr/local/bin/sidecar serve" in unit
+    python = tmp_path / "usr/local/lib/sidecar/bin/python3"
+    launcher = tmp_path / "usr/local/bin/sidecar"
+    assert launcher.read_text().startswith("#!/usr/local/lib/sidecar/bin/python3 -I\n")
     assert run(str(python), "-I", str(launcher), "--version").strip() == f"sidecar {__version__}"
+    before = {settings}
+    if may_mount() and shutil.which("systemd-sysusers"):
+        tokens = settings.with_name("tokens")
+        tokens.touch(mode=0o600)
+        before |= {tokens, *made_users(tmp_path)}
+        told = (tmp_path / "etc/group").read_text()
+        (group,) = re.findall(r"^sidecar:[^:]*:(\d+):", told, re.MULTILINE)
+        for path, mode in ((settings, 0o640), (tokens, 0o640), (settings.parent, 0o2750)):
+            assert (path.stat().st_gid, path.stat().st_mode & 0o7777) == (int(group), mode), path
     run("systemd/uninstall", **place)
-    left = [path for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()]
-    assert left == [settings]
+    left = {path for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()}
+    assert left == before
+
+
+def made_users(root: Path) -> set[Path]:
+    """By systemd's own tools, as docs/systemd.md tells; the files that they wrote."""
+    before = set(root.rglob("*"))
+    run("systemd-sysusers", f"--root={root}")
+    run("systemd-tmpfiles", f"--root={root}", "--create", "sidecar.conf")
+    return {path for path in set(root.rglob("*")) - before if not path.is_dir()}

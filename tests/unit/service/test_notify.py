@@ -1,5 +1,6 @@
 """What is said to the service manager where it is slow to listen, or the words are odd."""
 
+import itertools
 import signal
 import socket
 from collections.abc import Iterator
@@ -28,9 +29,17 @@ def notifier_of(manager: socket.socket) -> Notifier:
 
 
 def filled(manager: socket.socket) -> int:
-    """With datagrams of others, until it takes no more; how many those are."""
+    """With datagrams of others, until it takes no more, of anybody; how many those are."""
+    total = 0
+    while count := _sent(manager):
+        total += count
+    return total
+
+
+def _sent(manager: socket.socket) -> int:
+    """As many as one sender may have under way."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as other:
-        for count in range(1_000_000):
+        for count in itertools.count():
             try:
                 other.sendto(b"other", manager.getsockname())
             except BlockingIOError:
