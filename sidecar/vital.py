@@ -1,4 +1,6 @@
-"""Tasks without which the process is of no use: one that fails ends it, and says which it was."""
+"""Tasks without which the process is of no use: one that fails, or just returns, ends it, and says
+which it was.
+"""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -32,6 +34,7 @@ class VitalTasks:
     ) -> None:
         try:
             await run(*arguments)
+            raise RuntimeError(f"the task {name} ended by itself")  # noqa: TRY301 - told below
         except SidecarError:
             self.deaths[name] += 1
             raise  # it has a message for the operator, which the process ends with

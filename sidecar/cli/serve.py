@@ -6,6 +6,7 @@ wait for them. SIGHUP reads settings and tokens again, and says what changed and
 """
 
 import argparse
+import faulthandler
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -43,6 +44,7 @@ def run(options: argparse.Namespace) -> None:
         print("the settings are valid")
         return
     configure_logs(settings.log.level, settings.log.style)
+    faulthandler.enable()  # a watchdog ends what hangs by SIGABRT: where it was is in the log then
     if settings.server.workers == 1:
         schedule(settings.process)
     role = Role(hands_over="server" in sockets)

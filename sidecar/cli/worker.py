@@ -5,6 +5,7 @@ when that is closed, and says how it is on stdout.
 """
 
 import argparse
+import faulthandler
 import os
 import signal
 import sys
@@ -31,6 +32,7 @@ def run(_: argparse.Namespace) -> None:
     """Serves until its supervisor says so, or is gone."""
     settings, role = _decode_orders(sys.stdin.buffer.readline())
     configure_logs(settings.log.level, settings.log.style)
+    faulthandler.enable()  # a supervisor ends what hangs by SIGABRT first
     structlog.contextvars.bind_contextvars(worker=role.number)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # is the supervisor's
     schedule(settings.process, role.number)

@@ -43,6 +43,7 @@ class Worker:
         self._process: Process | None = None
         self._report: Report | None = None
         self._heard_at = 0.0
+        self._aborted = False  # it hangs, and has been asked where
         self.progress = 0  # of its starts: how far the best of them has come
         self._ended: Samples = {}  # what those before it counted
 
@@ -73,9 +74,9 @@ class Worker:
             start_new_session=True,  # Ctrl-C is for the supervisor
             pass_fds=(listener.fileno(),) if listener.get_inheritable() else (),
         )
-        self._process, self._heard_at = process, time.monotonic()
+        self._process, self._heard_at, self._aborted = process, time.monotonic(), False
         if self.unwanted.is_set():  # the end was asked for while the process was being made
-            _terminate(process)
+            _signal(process, signal.SIGTERM)
         try:
             async with process:
                 assert process.stdin is not None
@@ -111,21 +112,23 @@ class Worker:
                 await process.stdin.send(orders)
 
     def end_hung(self, now: float) -> None:
-        """Kills it if it has said nothing for too long; at its start it has longer."""
+        """Kills it if it has said nothing for too long; at its start it has longer. By SIGABRT: it
+        says where it hangs. One that can't even do that has until the next look.
+        """
         if self._process is None:
             return
         silent_s = now - self._heard_at
         if silent_s > (WORKER_START_S if self._report is None else WORKER_HUNG_S):
-            _log.error("worker hangs", worker=self.number, silent_s=round(silent_s))
-            self._heard_at = now
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
+            if not self._aborted:
+                _log.error("worker hangs", worker=self.number, silent_s=round(silent_s))
+            _signal(self._process, signal.SIGKILL if self._aborted else signal.SIGABRT)
+            self._aborted = True
 
     def end(self) -> None:
         """Asks it to end; the second time in a hurry."""
         self.unwanted.set()
         if self._process is not None:
-            _terminate(self._process)
+            _signal(self._process, signal.SIGTERM)
 
     def told(self, now: float) -> dict[str, object]:
         """How it is."""
@@ -143,6 +146,6 @@ class Worker:
         return told
 
 
-def _terminate(process: Process) -> None:
+def _signal(process: Process, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
-        os.kill(process.pid, signal.SIGTERM)
+        os.kill(process.pid, number)

@@ -271,24 +271,33 @@ from sidecar.cli.main import main
 
 async def dies(*_):
     await anyio.sleep(0.2)
-    raise RuntimeError("planted")
+    {dies}
 
 app.watch_freshness = dies
 sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_task_that_dies_unexpectedly_ends_the_process_with_its_name(node: Path) -> None:
+@pytest.mark.parametrize(
+    ("dies", "reason"),
+    [
+        ('raise RuntimeError("planted")', "RuntimeError: planted"),
+        ("return", "RuntimeError: the task freshness ended by itself"),
+    ],
+)
+def test_a_task_that_dies_unexpectedly_ends_the_process_with_its_name(
+    node: Path, dies: str, reason: str
+) -> None:
     flags = ("serve", "--source-path", str(node), "--server-port", "0", "--operator-port", "0")
     ended = subprocess.run(
-        (sys.executable, "-c", BROKEN, *flags),
+        (sys.executable, "-c", BROKEN.format(dies=dies), *flags),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert ended.returncode == os.EX_SOFTWARE
-    assert ended.stderr.splitlines()[-1] == "sidecar: bug: RuntimeError: planted"
+    assert ended.stderr.splitlines()[-1] == f"sidecar: bug: {reason}"
     (line,) = (line for line in ended.stderr.splitlines() if '"task died"' in line)
     told = json.loads(line)
-    assert (told["task"], told["reason"]) == ("freshness", "RuntimeError: planted")
+    assert (told["task"], told["reason"]) == ("freshness", reason)

@@ -152,7 +152,9 @@ def test_a_loop_that_is_blocked_does_not_feed_the_watchdog(
         manager.hears("READY=1")
         until(lambda: manager.said.count("WATCHDOG=1") > 2)
         until(lambda: time.monotonic() - manager.at["WATCHDOG"][-1] > 1.0)
-        assert process.poll() is None
+        process.send_signal(signal.SIGABRT)  # as the watchdog does
+        assert process.wait(20) == -signal.SIGABRT
+        assert " in hangs\n" in (tmp_path / "out").read_text()
     finally:
         process.kill()
         process.wait()

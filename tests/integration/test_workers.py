@@ -209,4 +209,4 @@ def test_workers_that_hang_before_they_say_a_word_are_ended(tmp_path: Path) -> N
     )
     assert ended.returncode == 1
     assert '"worker hangs"' in ended.stderr
-    assert "workers ended with -9" in ended.stderr.splitlines()[-1]
+    assert "workers ended with -6" in ended.stderr.splitlines()[-1]
