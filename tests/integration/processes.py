@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0  # the machine may be shared
 
 
 class Process:

@@ -71,10 +71,14 @@ class HyperliquidSnapshot:
 
     @classmethod
     async def open(
-        cls, path: Path, markets: Mapping[str, int] | None = None
+        cls,
+        path: Path,
+        markets: Mapping[str, int] | None = None,
+        *,
+        height: int | None = None,
     ) -> "HyperliquidSnapshot":
-        """As the constructor, in slices of 2 ms: for a process that serves meanwhile."""
-        snapshot = cls(path, markets=markets, index=False)
+        """As the constructor, in slices of 2 ms: for a process that has to answer meanwhile."""
+        snapshot = cls(path, height, markets, index=False)
         for _ in snapshot.index():
             await checkpoint()
         return snapshot

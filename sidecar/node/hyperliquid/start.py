@@ -33,7 +33,8 @@ async def open_first_snapshot(settings: SourceSettings) -> HyperliquidSnapshot:
     `ConfigInvalid`.
     """
     if settings.snapshot is not None:
-        return HyperliquidSnapshot(Path(settings.snapshot), settings.snapshot_height)
+        path, height = Path(settings.snapshot), settings.snapshot_height
+        return await HyperliquidSnapshot.open(path, height=height)
     files = open_snapshot_files(settings)
     if files is None:
         raise ConfigInvalid(
@@ -41,4 +42,4 @@ async def open_first_snapshot(settings: SourceSettings) -> HyperliquidSnapshot:
             "file (fileSnapshot of the node's info server, or compute-l4-snapshots), or with "
             "source.info_url the info server, to have the node write one"
         )
-    return HyperliquidSnapshot(await files.request_first())
+    return await HyperliquidSnapshot.open(await files.request_first())
