@@ -226,8 +226,9 @@ async def test_what_goes_wrong_is_counted(tmp_path: Path) -> None:
             market = sidecar.state.by_symbol["TOYOTA"]
             list(market.book.queue(0))[-1].sz += 1
             steps_to_check(node, market.id)
-            await until_async(lambda: parts.samples()["mismatches_total"] == [([], 1)])
-            await until_async(lambda: (["part"], 1) in parts.samples()["resyncs_total"])
+            found = [(["book"], 1), (["account"], 0), (["everything"], 0)]
+            await until_async(lambda: parts.samples()["mismatches_total"] == found)
+            await until_async(lambda: parts.samples()["resyncs_total"] == found)
             await client.subscribe(20, type="trades", coin="TOYOTA")
             await until_async(lambda: parts.counts.resumptions)
             node.writer.close()
