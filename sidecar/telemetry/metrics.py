@@ -77,7 +77,7 @@ METRICS = (
     Metric("refusals_total", COUNTER, SUM, "connections and requests refused", ("status",)),
     Metric("subscribers", GAUGE, SUM, "subscriptions", ("channel",)),
     Metric("topics", GAUGE, SUM, "topics that are open"),
-    Metric("frames_total", COUNTER, SUM, "messages to subscribers", ("channel",)),
+    Metric("frames_total", COUNTER, SUM, "messages to subscribers, snapshots too", ("channel",)),
     Metric("frame_bytes_total", COUNTER, SUM, "their bytes before compression", ("channel",)),
     Metric("conflated_total", COUNTER, SUM, "messages that a newer one took the place of"),
     Metric("slow_closes_total", COUNTER, SUM, "clients let go because they did not keep up"),

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,28 @@ async def test_what_goes_wrong_is_counted(tmp_path: Path) -> None:
             await until_async(lambda: parts.counts.gaps)
             states = {name: on for (name,), on in parts.samples()["feed_state"]}
             assert states["gap"] == 1
+
+
+@pytest.mark.anyio
+async def test_every_message_that_a_client_reads_is_counted_once(tmp_path: Path) -> None:
+    """Snapshots, what a block says, and what is read on after coming back."""
+    topics = [{"type": "l4Book", "coin": "TOYOTA"}, {"type": "status"}]
+    topics += [{"type": "trades", "coin": "TOYOTA"}, {"type": "blocks"}]
+    with Node(tmp_path / "ipc") as node:
+        node.step(50)
+        async with sidecar_of(node) as sidecar, client_of(sidecar) as client:
+            for topic in topics:
+                await client.subscribe(**topic)
+            await sidecar.reaches(node.step(20))
+            async with client_of(sidecar) as back:
+                await back.subscribe(30, **topics[0])  # out of the log
+                await back.subscribe(60, **topics[2])  # out of what was sent of late
+                node.step(20)
+                read = await client.quiet() + await back.quiet()
+                parts = sidecar.app.parts
+                counted = {one: count for (one,), count in parts.samples()["frames_total"]}
+    assert counted == Counter(message["channel"] for message in read)
+    assert counted["l4Book"] > 40
 
 
 def test_merging() -> None:
