@@ -58,7 +58,7 @@ METRICS = (
     Metric("block_time_seconds", GAUGE, LOWEST, "consensus time of that block, since the epoch"),
     Metric("node_lag_seconds", GAUGE, HIGHEST, "our clock less that time"),
     Metric("read_lag_seconds", GAUGE, HIGHEST, "from the node's write to our last send of it"),
-    _stages("stage_seconds", "time of a block in each stage; wake: from the node's write to us"),
+    _stages("stage_seconds", "time of a block in each stage; read: from the node's write"),
     Metric("blocks_total", COUNTER, SUM, "blocks applied"),
     Metric("transitions_total", COUNTER, SUM, "transitions applied", ("kind",)),
     Metric("feed_state", GAUGE, SUM, "1 for the state that the feed is in", ("state",)),
