@@ -97,7 +97,7 @@ METRICS = (
     _pauses("gc_pause_seconds", "full garbage collections"),
     Metric("task_deaths_total", COUNTER, SUM, "vital tasks that failed", ("task",)),
     Metric("workers", GAUGE, SUM, "processes that run, and that are wanted", ("state",)),
-    Metric("worker_starts_total", COUNTER, SUM, "starts of workers"),
+    Metric("worker_ends_total", COUNTER, SUM, "workers that ended unasked"),
     Metric("build_info", GAUGE, HIGHEST, "1", ("version", "python")),
     Metric("process_cpu_seconds_total", COUNTER, SUM, "CPU time, user and system"),
     Metric("process_resident_memory_bytes", GAUGE, SUM, "resident memory"),

@@ -81,8 +81,8 @@ def test_everything_in_the_table_is_shown_and_nothing_else(server: Server) -> No
         client.send(json.dumps({"method": "subscribe", "subscription": {"type": "blocks"}}))
         until(lambda: "sidecar_checkpoint_bytes" in page(server))
         shown = page(server)
-    once = {"closes_total", "task_deaths_total"}  # shown once there are any
-    alone = {"workers", "worker_starts_total"}  # only the supervisor's
+    once = {"closes_total"}  # shown once there are any
+    alone = {"workers", "worker_ends_total"}  # only the supervisor's
     until(lambda: "sidecar_closes_total{" in page(server))
     families = {family.name: family for family in text_format(shown)}
     there = {name.removesuffix("_total"): name for name in values(shown)}
@@ -165,7 +165,7 @@ def test_over_workers_and_over_the_end_of_one(tmp_path: Path, start: Start, serv
     before = now()
     assert before["sidecar_workers"] == {("running",): 2, ("wanted",): 2}
     os.kill(workers(pair)[1]["pid"], signal.SIGKILL)
-    until(lambda: now()["sidecar_worker_starts_total"][()] == 3)
+    until(lambda: now()["sidecar_worker_ends_total"][()] == 1)
     until(lambda: [one["ready"] for one in workers(pair)] == [True, True])
     after = now()
     for name in ("blocks_total", "connections_opened_total", "connections_closed_total"):
@@ -182,12 +182,12 @@ if "worker" in sys.orig_argv:
     real = lag.watch_loop_lag
 
     async def dies(lags):
-        mark = os.environ["PLANTED_MARK"]
-        if not os.path.exists(mark):
-            await anyio.sleep(1.13)
-            open(mark, "w").close()
-            raise ValueError("planted")
-        await real(lags)
+        try:
+            open(os.environ["PLANTED_MARK"], "x").close()  # the first one dies, and it alone
+        except FileExistsError:
+            await real(lags)
+        await anyio.sleep(1.13)
+        raise ValueError("planted")
 
     lag.watch_loop_lag = dies
 """
@@ -204,8 +204,56 @@ def test_what_a_worker_died_of_is_counted(
     monkeypatch.setenv("PLANTED_MARK", str(tmp_path / "mark"))
     pair = serve("--source-path", str(ipc), "--workers", "2", "--operator-port", "0")
     pair.wait_for("worker ended")
-    deaths = pair.output.count('"task died"')
-    until(lambda: values(page(pair)).get("sidecar_task_deaths_total") == {("loop lag",): deaths})
+
+    def died() -> Values:
+        return values(page(pair))["sidecar_task_deaths_total"]
+
+    until(lambda: died().get(("loop lag",)) == 1)
+    until(lambda: died().get(("pipeline",)) == 0)  # what is counted is there before it happens
+
+
+DYING = """
+import os, sys
+if "serve" in sys.orig_argv and "PLANTED" in os.environ:
+    import sidecar.telemetry.loop_lag as lag
+
+    async def dies(lags):
+        raise ValueError("planted")
+
+    lag.watch_loop_lag = dies
+"""
+
+
+def test_what_a_run_died_of_is_counted_by_the_next_one(
+    tmp_path: Path, start: Start, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under systemd, which keeps the runtime directory over restarts."""
+    ipc, site, kept = tmp_path / "ipc", tmp_path / "site", tmp_path / "run"
+    start("devnet", "--path", str(ipc), "--block-ms", "20").wait_for("block|height")
+    site.mkdir()
+    kept.mkdir()
+    (site / "sitecustomize.py").write_text(DYING)
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", f"{kept}:/elsewhere")
+    source = ("--source-path", str(ipc))
+    with monkeypatch.context() as planted:
+        planted.setenv("PLANTED", "1")
+        assert serve(*source, ready=False).wait() == 70
+
+    def deaths(server: Server) -> dict[str, float]:
+        counted = values(page(server))["sidecar_task_deaths_total"]
+        assert counted["pipeline",] == 0
+        return {task: count for (task,), count in counted.items() if count}
+
+    second = serve(*source)
+    assert deaths(second) == {"loop lag": 1}
+    second.kill()
+    third = serve(*source)
+    assert deaths(third) == {"loop lag": 1, "process": 1}
+    assert third.stop() == 0
+    assert deaths(serve(*source)) == {"loop lag": 1, "process": 1}
+    (kept / "deaths.json").write_text("{")
+    assert deaths(serve(*source)) == {}
 
 
 def until_async(holds: Callable[[], object]) -> Any:
