@@ -22,6 +22,7 @@ from sidecar.vital import VitalTasks
 
 Sample = tuple[str, list[str], Value]
 _NS_PER_S = 1e9
+_OUTCOMES = ("executed", "refused_by_chain", "not_sent", "unknown")
 
 
 def collect(*parts: Iterator[Sample]) -> Samples:
@@ -71,8 +72,9 @@ def of_state(state: ChainState, health: Health) -> Iterator[Sample]:
     """What is served, and how far it can be trusted."""
     faults = state.faults
     yield "height", [], state.height
-    yield "block_time_seconds", [], state.time_ns / _NS_PER_S
-    yield "node_lag_seconds", [], time.time() - state.time_ns / _NS_PER_S
+    if state.time_ns:  # a snapshot does not always say it
+        yield "block_time_seconds", [], state.time_ns / _NS_PER_S
+        yield "node_lag_seconds", [], time.time() - state.time_ns / _NS_PER_S
     for name in (LIVE, STALE, BEHIND, GAP, RESYNCING):
         yield "feed_state", [name], int(health.feed.state == name)
     yield "markets", ["live"], len(state.markets) - len(faults.books)
@@ -109,7 +111,7 @@ def of_orders(orders: OrderEntry, counts: Counts) -> Iterator[Sample]:
     """Order entry and its way to the node."""
     submitter: Submitter = orders.submitter
     refused = orders.refusals
-    yield from _labelled("orders_total", counts.outcomes, "executed", "refused_by_chain", "unknown")
+    yield from _labelled("orders_total", counts.outcomes, *_OUTCOMES)
     yield "orders_total", ["refused_here"], refused.total()
     yield from _labelled("order_refusals_total", refused)
     yield "nonce_refusals_total", [], refused["nonce"]

@@ -292,7 +292,7 @@ async def test_what_goes_wrong_is_counted(tmp_path: Path) -> None:
 @pytest.mark.anyio
 async def test_every_message_that_a_client_reads_is_counted_once(tmp_path: Path) -> None:
     """Snapshots, what a block says, and what is read on after coming back."""
-    topics = [{"type": "l4Book", "coin": "TOYOTA"}, {"type": "status"}]
+    topics: list[dict[str, Any]] = [{"type": "l4Book", "coin": "TOYOTA"}, {"type": "status"}]
     topics += [{"type": "trades", "coin": "TOYOTA"}, {"type": "blocks"}]
     with Node(tmp_path / "ipc") as node:
         node.step(50)
@@ -306,7 +306,9 @@ async def test_every_message_that_a_client_reads_is_counted_once(tmp_path: Path)
                 node.step(20)
                 read = await client.quiet() + await back.quiet()
                 parts = sidecar.app.parts
-                counted = {one: count for (one,), count in parts.samples()["frames_total"]}
+                counted: dict[str, Any] = {
+                    one: count for (one,), count in parts.samples()["frames_total"]
+                }
     assert counted == Counter(message["channel"] for message in read)
     assert counted["l4Book"] > 40
 

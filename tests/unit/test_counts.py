@@ -2,7 +2,7 @@
 
 import time
 
-from pytest import approx
+import pytest
 
 from sidecar.telemetry.counts import STAGES, StageClock
 from sidecar.telemetry.traced import BlockTimes, OrderTimes
@@ -41,9 +41,11 @@ def passed(clock: StageClock, *, written_s: float) -> None:
 def test_the_stages_add_up_to_the_lag() -> None:
     clock = StageClock()
     passed(clock, written_s=80)
-    assert clock.seconds["read"].sum == approx(30, abs=5)
-    assert clock.seconds["decode"].sum == approx(50, abs=5)
-    assert sum(clock.seconds[stage].sum for stage in STAGES) == approx(clock.read_lag_s, abs=5)
+    assert clock.seconds["read"].sum == pytest.approx(30, abs=5)
+    assert clock.seconds["decode"].sum == pytest.approx(50, abs=5)
+    assert sum(clock.seconds[stage].sum for stage in STAGES) == pytest.approx(
+        clock.read_lag_s, abs=5
+    )
 
 
 def test_a_trace_has_them_one_behind_the_other() -> None:
@@ -58,4 +60,4 @@ def test_a_trace_has_them_one_behind_the_other() -> None:
         assert [begin for begin, _ in times.stages.values()][1:] == ends[1:-1]
         begin, end = times.stages["read"]
         took.append((end - begin) / S)
-    assert took == [approx(30, abs=5), 0, 0]
+    assert took == [pytest.approx(30, abs=5), 0, 0]
