@@ -13,7 +13,7 @@ from sidecar.limits import LOG_REPEATS_KEPT, LOG_REPEATS_S, LOG_REPEATS_SHOWN
 
 Event = MutableMapping[str, Any]
 _ALIKE = ("level", "room", "event", "reason")  # what makes two lines the same
-_VARIES = re.compile(r"0x[0-9a-fA-F]+|[^a-zA-Z]+")
+_VARIES = re.compile(r"(?:0x[0-9a-fA-F]+|[^a-zA-Z])+")
 
 
 class _Seen:
