@@ -25,7 +25,7 @@ NOT_READY, UNREACHABLE = 1, 2
 
 @pytest.fixture
 def chain(tmp_path: Path, start: Start) -> Process:
-    chain = start("devnet", "--path", str(tmp_path / "ipc"), "--block-ms", "20")
+    chain = start("devnet", "--path", str(tmp_path / "ipc"), "--block-ms", "100")
     chain.wait_for("after_height")
     return chain
 
