@@ -37,7 +37,7 @@ from sidecar.recovery.verifier import Verifier
 from sidecar.reload import Reload, reload, tell_too_late
 from sidecar.restarts import Restarts
 from sidecar.server.hub import Hub
-from sidecar.server.listener import bind, fit_descriptors, place_of
+from sidecar.server.listener import bind, fit_descriptors, place_of, shown
 from sidecar.server.operator import OperatorServer, operator_pages
 from sidecar.server.order_entry import OrderEntry
 from sidecar.server.pass_through import PassThrough
@@ -319,6 +319,7 @@ class App:
             settle()
         server.listen()
         host, port = place_of(server.listener, self._settings.server.host)
+        self.parts.address = shown(host, port)
         _log.info(
             "ready",
             host=host,

@@ -40,6 +40,7 @@ class Parts:
         self.repairer: Repairer | None = None
         self.services: Services | None = None  # once there is something to serve
         self.server: Server | None = None
+        self.address: str | None = None  # HOST:PORT or unix:PATH, once clients can connect there
         self.checkpoints: Checkpoints | None = None
 
     def note_restored(self, rows: int) -> None:
@@ -71,6 +72,8 @@ class Parts:
             "feed": {"state": feed.state, "reason": feed.reason},
             **in_doubt(state, state.health, self.checkpoints),
         }
+        if self.address is not None:
+            told["address"] = self.address
         if orders is not None:
             node = orders.submitter
             told["ready"] = told["ready"] and node.connected

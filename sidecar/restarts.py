@@ -50,4 +50,4 @@ class Restarts:
         height = self._state.height
         for topic, gap, snapshot in self._channels.restart(concerns, first, reason):
             messages = [one for one in (gap, snapshot) if one is not None]
-            self._hub.restart(topic, b"".join(frames.text(encode(one)) for one in messages), height)
+            self._hub.restart(topic, [frames.text(encode(one)) for one in messages], height)

@@ -13,6 +13,7 @@ from sidecar.server.hub import Hub
 from sidecar.server.order_entry import OrderEntry
 from sidecar.server.server import Server
 from sidecar.state.chain import ChainState
+from sidecar.state.faults import ACCOUNT, BOOK, EVERYTHING
 from sidecar.state.health import BEHIND, GAP, LIVE, RESYNCING, STALE, Health
 from sidecar.telemetry import process
 from sidecar.telemetry.counts import Counts
@@ -20,8 +21,8 @@ from sidecar.telemetry.metrics import Samples, Value, histogram
 from sidecar.vital import VitalTasks
 
 Sample = tuple[str, list[str], Value]
-_CHECKS = ("AccountCheck", "BookCheck")
 _NS_PER_S = 1e9
+_OUTCOMES = ("executed", "refused_by_chain", "not_sent", "unknown")
 
 
 def collect(*parts: Iterator[Sample]) -> Samples:
@@ -53,7 +54,6 @@ def of_counts(counts: Counts) -> Iterator[Sample]:
         yield "stage_seconds", [stage], histogram(seconds)
     kinds = {kind.__name__: count for kind, count in clock.transitions.items()}
     yield from _labelled("transitions_total", kinds)
-    yield from _labelled("checks_total", {kind: kinds.get(kind, 0) for kind in _CHECKS})
     yield from _labelled("resumptions_total", counts.resumptions, "replayed", "lost")
     yield from _labelled("refusals_total", counts.refusals)
 
@@ -72,20 +72,22 @@ def of_state(state: ChainState, health: Health) -> Iterator[Sample]:
     """What is served, and how far it can be trusted."""
     faults = state.faults
     yield "height", [], state.height
-    yield "block_time_seconds", [], state.time_ns / _NS_PER_S
-    yield "node_lag_seconds", [], time.time() - state.time_ns / _NS_PER_S
+    if state.time_ns:  # a snapshot does not always say it
+        yield "block_time_seconds", [], state.time_ns / _NS_PER_S
+        yield "node_lag_seconds", [], time.time() - state.time_ns / _NS_PER_S
     for name in (LIVE, STALE, BEHIND, GAP, RESYNCING):
         yield "feed_state", [name], int(health.feed.state == name)
     yield "markets", ["live"], len(state.markets) - len(faults.books)
     yield "markets", ["withheld"], len(faults.books)
     yield "accounts_withheld", [], len(faults.accounts)
-    yield "mismatches_total", [], faults.found
+    yield from _labelled("checks_total", faults.checked, BOOK, ACCOUNT)
+    yield from _labelled("mismatches_total", faults.found, BOOK, ACCOUNT, EVERYTHING)
 
 
 def of_recovery(repairer: Repairer, rebuilds: int) -> Iterator[Sample]:
     """`rebuilds`: of everything."""
-    yield "resyncs_total", ["part"], repairer.repairs
-    yield "resyncs_total", ["everything"], rebuilds
+    yield from _labelled("resyncs_total", repairer.repairs, BOOK, ACCOUNT)
+    yield "resyncs_total", [EVERYTHING], rebuilds
     yield "repair_failures_total", [], repairer.failures
 
 
@@ -109,7 +111,7 @@ def of_orders(orders: OrderEntry, counts: Counts) -> Iterator[Sample]:
     """Order entry and its way to the node."""
     submitter: Submitter = orders.submitter
     refused = orders.refusals
-    yield from _labelled("orders_total", counts.outcomes, "executed", "refused_by_chain", "unknown")
+    yield from _labelled("orders_total", counts.outcomes, *_OUTCOMES)
     yield "orders_total", ["refused_here"], refused.total()
     yield from _labelled("order_refusals_total", refused)
     yield "nonce_refusals_total", [], refused["nonce"]

@@ -26,7 +26,10 @@ class VitalTasks:
         run: Callable[..., Awaitable[object]],
         *arguments: object,
     ) -> None:
-        """`name` is what logs and metrics call it."""
+        """`name` is what logs and metrics call it. Its deaths are counted from 0, so that the first
+        one shows.
+        """
+        self.deaths[name] += 0
         group.start_soon(self._run, name, run, arguments, name=name)
 
     async def _run(

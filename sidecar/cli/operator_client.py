@@ -1,4 +1,4 @@
-"""Asks a running sidecar's operator port: plain HTTP, over TCP or a unix socket."""
+"""Asks a running sidecar, its operator port first: plain HTTP, over TCP or a unix socket."""
 
 import http.client
 import json
@@ -11,7 +11,9 @@ from sidecar.errors import ConfigInvalid, SidecarError
 
 _TIMEOUT_S = 5.0
 _PAGE_BYTES_MAX = 8 << 20
-_OK = 200
+_OK, _UNAUTHORIZED = 200, 401
+_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - listened on, which is no address to connect to
+_SHOWN = 200  # bytes of a refusal
 _SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -50,19 +52,18 @@ class OperatorClient:
         self._path = place.removeprefix("unix:") if _is_path(place) else None
         self._host, self._port = ("", 0) if self._path else _host_and_port(place)
 
-    def page(self, path: str) -> tuple[int, bytes]:
-        """Status and body. Raises `Unreachable`."""
+    def page(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """Status and body; with `body` it is posted. Raises `Unreachable`."""
         with closing(self._connection()) as connection:
             try:
-                connection.request("GET", path)
+                connection.request("GET" if body is None else "POST", path, body)
                 answer = connection.getresponse()
                 return answer.status, answer.read(_PAGE_BYTES_MAX)
             except TimeoutError as error:
                 what = f"no answer in {_TIMEOUT_S:g} s: its event loop hangs"
                 raise Unreachable(f"{self.place}: {what}") from error
             except (OSError, http.client.HTTPException) as error:
-                what = f"{self.place}: no sidecar answers: {error}"
-                raise Unreachable(f"{what}; --operator says where its operator port is") from error
+                raise Unreachable(f"{self.place}: no sidecar answers: {error}") from error
 
     def ready(self) -> dict[str, Any]:
         """What `/readyz` says. Raises `Unreachable`."""
@@ -73,6 +74,31 @@ class OperatorClient:
             told = None
         if not isinstance(told, dict) or not isinstance(told.get("ready"), bool):
             raise Unreachable(f"{self.place}: who answers there is no sidecar's operator port")
+        return told
+
+    def at(self, address: str) -> "OperatorClient":
+        """For the clients' port of that sidecar, as `/readyz` says where it is. One that listens
+        everywhere is asked where its operator port is.
+        """
+        client = OperatorClient(address)
+        if client._host in _ANYWHERE:
+            client._host = self._host or "localhost"
+        return client
+
+    def server_info(self) -> dict[str, Any] | None:
+        """What the clients' port answers to `serverInfo`; None where it takes nobody without a
+        token. Raises `Unreachable`, also where it refuses, with its reason.
+        """
+        status, body = self.page("/info", b'{"type": "serverInfo"}')
+        if status == _UNAUTHORIZED:
+            return None
+        try:
+            told = json.loads(body)
+        except ValueError:
+            told = None
+        if status != _OK or not isinstance(told, dict) or "height" not in told:
+            reason = body[:_SHOWN].decode(errors="replace").strip()
+            raise Unreachable(f"{self.place}: {status} {reason}".rstrip())
         return told
 
     def metrics(self) -> Metrics:

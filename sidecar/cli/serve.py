@@ -9,7 +9,7 @@ import argparse
 import faulthandler
 import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import anyio
 
@@ -20,6 +20,7 @@ from sidecar.config import Settings
 from sidecar.parts import status_line
 from sidecar.scheduling import schedule
 from sidecar.service.activation import listen_there, passed_sockets
+from sidecar.service.deaths import Deaths
 from sidecar.service.notify import Notifier
 from sidecar.telemetry.logs import configure_logs
 from sidecar.workers.role import Role
@@ -54,9 +55,16 @@ def run(options: argparse.Namespace) -> None:
 async def _serve(
     settings: Settings, role: Role, read: Callable[[], Settings], notifier: Notifier
 ) -> None:
-    kind = App if settings.server.workers == 1 else Supervisor
-    process = kind(settings, _announce, role, read, notifier)
-    with service_signals() as signals:
+    process: App | Supervisor
+    with ExitStack() as held:
+        if settings.server.workers == 1:
+            process = App(settings, _announce, role, read, notifier)
+            deaths = Deaths(os.environ)
+            process.parts.vital.deaths.update(deaths.begin())
+            held.callback(deaths.end, process.parts.vital.deaths)
+        else:
+            process = Supervisor(settings, _announce, role, read, notifier)
+        signals = held.enter_context(service_signals())
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(notifier.run, lambda: status_line(process.report()), process.progress)
             await process.run(signals)

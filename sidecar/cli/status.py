@@ -1,10 +1,11 @@
 """Show how a running sidecar is.
 
-sidecar status                                as its operator port tells it, 127.0.0.1:8011
+sidecar status                                as its operator port tells it, 127.0.0.1:8011,
+                                              and as its clients' port answers
 sidecar status --operator unix:/run/op.sock   another one
 sidecar status --watch                        again every second
 
-Exit codes: 0 ready, 1 not ready, 2 not reachable.
+Exit codes: 0 ready, 1 not ready or clients are not answered, 2 not reachable.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import time
 from typing import Any
 
 from sidecar.cli.operator_client import Metrics, OperatorClient, Unreachable
-from sidecar.cli.status_view import describe
+from sidecar.cli.status_view import Asked, describe
 from sidecar.config import OperatorSettings
 
 _NOT_READY, _UNREACHABLE = 1, 2
@@ -51,23 +52,42 @@ def _show(client: OperatorClient, options: argparse.Namespace) -> int:
     clear = _CLEAR if on_screen else ""
     try:
         told, metrics = client.ready(), client.metrics()
+        asked = _ask_server(client, told)
     except Unreachable as error:
         if options.json:
             print(json.dumps({"reachable": False, "reason": str(error)}), flush=True)
         else:
-            print(f"{clear}not reachable: {error}", file=sys.stderr, flush=True)
+            where = "--operator says where its operator port is"
+            print(f"{clear}not reachable: {error}; {where}", file=sys.stderr, flush=True)
         return _UNREACHABLE
     if options.json:
-        print(_as_json(told, metrics), flush=True)
+        print(_as_json(told, metrics, asked), flush=True)
     else:
-        print(clear + "\n".join(describe(told, metrics)), flush=True)
-    return 0 if told["ready"] else _NOT_READY
+        print(clear + "\n".join(describe(told, metrics, asked)), flush=True)
+    answered = asked is None or not asked.reason
+    return 0 if told["ready"] and answered else _NOT_READY
 
 
-def _as_json(told: dict[str, Any], metrics: Metrics) -> str:
+def _ask_server(client: OperatorClient, told: dict[str, Any]) -> Asked | None:
+    """As a client of it; None where it takes none yet. Workers share a port."""
+    addresses = (one.get("address") for one in (told, *told.get("workers", ())))
+    address = next(filter(None, addresses), None)
+    if address is None:
+        return None
+    try:
+        return Asked(address, client.at(address).server_info())
+    except Unreachable as error:
+        return Asked(address, reason=str(error))
+
+
+def _as_json(told: dict[str, Any], metrics: Metrics, asked: Asked | None) -> str:
     samples = {
         name: [{"labels": sample.labels, "value": sample.value} for sample in samples]
         for name, samples in metrics.items()
         if name.startswith("sidecar_")
     }
-    return json.dumps({"reachable": True, "readyz": told, "metrics": samples})
+    said: dict[str, Any] = {"reachable": True, "healthz": {"alive": True}, "readyz": told}
+    if asked is not None:
+        said["serverInfo"] = asked.info
+        said["answered"] = {"address": asked.address, "reason": asked.reason}
+    return json.dumps(said | {"metrics": samples})

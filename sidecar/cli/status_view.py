@@ -1,17 +1,32 @@
-"""A running sidecar's state in a few lines, from what `/readyz` and `/metrics` say."""
+"""A running sidecar's state in a few lines, from what `/readyz`, `/metrics` and its clients' port
+say.
+"""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from sidecar.cli.operator_client import Metrics
 
 _MIB = 1 << 20
 
 
-def describe(told: dict[str, Any], metrics: Metrics) -> Iterator[str]:
+class Asked(NamedTuple):
+    """What the clients' port said to us as one of them: `serverInfo` (None: not without a token),
+    or why it did not answer.
+    """
+
+    address: str
+    info: dict[str, Any] | None = None
+    reason: str = ""
+
+
+def describe(told: dict[str, Any], metrics: Metrics, asked: Asked | None = None) -> Iterator[str]:
     """Line by line; what a page does not tell is left out."""
     workers = told.get("workers")
+    yield "alive        its event loop answers"
     yield f"state        {'ready' if told['ready'] else 'not ready'}"
+    if asked is not None:
+        yield from _server_info(asked)
     if workers is None:
         yield from _process(told)
     else:
@@ -20,6 +35,17 @@ def describe(told: dict[str, Any], metrics: Metrics) -> Iterator[str]:
         for one in workers:
             yield from _worker(one)
     yield from _counted(metrics)
+
+
+def _server_info(asked: Asked) -> Iterator[str]:
+    info = asked.info
+    if asked.reason:
+        yield f"server       clients are not answered: {asked.reason}"
+    elif info is None:
+        yield f"server       {asked.address} answers who has a token"
+    else:
+        found = f"{info['mismatches']} contradictions found so far"
+        yield f"server       {asked.address} answers: {info['feed']['state']}, {found}"
 
 
 def _worker(told: dict[str, Any]) -> Iterator[str]:

@@ -41,8 +41,8 @@ def watch_native(ipc: IpcDirectory, chain: str) -> list[Sighting]:
 
 
 def watch_hyperliquid(data: Path) -> dict[str, list[Sighting]]:
-    """Some new rows of each stream. Raises `NodeError`."""
-    tails = {name: _Tail(data / name) for name in STREAMS}
+    """Some new rows of each stream that there is. Raises `NodeError`."""
+    tails = {name: _Tail(data / name) for name in STREAMS if (data / name).is_dir()}
     deadline = time.monotonic() + DOCTOR_WATCH_S
     try:
         while time.monotonic() < deadline:

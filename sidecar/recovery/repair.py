@@ -7,6 +7,7 @@ given up for the next older one. Where none is good the part stays marked, and a
 the node is waited for.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 
@@ -19,7 +20,7 @@ from sidecar.recovery.replica import Replica
 from sidecar.recovery.scope import Scope
 from sidecar.recovery.slices import Slices
 from sidecar.state.chain import ChainState
-from sidecar.state.faults import Fault
+from sidecar.state.faults import ACCOUNT, BOOK, Fault
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("recovery")
@@ -32,7 +33,7 @@ class Repairer:
 
     def __init__(self, state: ChainState, origin: Origin, on_repaired: Repaired) -> None:
         """`on_repaired` is told in the moment of the adoption."""
-        self.repairs = 0
+        self.repairs: Counter[str] = Counter()  # by part
         self.failures = 0
         self._state = state
         self._origin = origin
@@ -112,7 +113,7 @@ class Repairer:
             state.adopt_account(rebuilt.users.get(address))
         faults = [*books.values(), *accounts.values()]
         first = min(faults, key=lambda fault: fault.height)
-        self.repairs += len(faults)
+        self.repairs += Counter({BOOK: len(books), ACCOUNT: len(accounts)})
         scope = Scope(books=books, users=accounts, owners=owners)
         self._on_repaired(scope, first.height, first.what)
 

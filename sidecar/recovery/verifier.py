@@ -12,6 +12,7 @@ from sidecar.node.hyperliquid.origin import HyperliquidOrigin
 from sidecar.recovery.slices import Slices
 from sidecar.recovery.verify import Verdict, compare_snapshot
 from sidecar.state.chain import ChainState
+from sidecar.state.faults import BOOK
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("recovery")
@@ -57,7 +58,9 @@ class Verifier:
         if verdict.doubt is not None:
             self.doubts += 1
             _log.warning("book not compared", coin=verdict.symbol, reason=verdict.doubt)
-        elif verdict.difference is not None:
+            return
+        self._state.faults.checked[BOOK] += 1
+        if verdict.difference is not None:
             self.differences += 1
             what = f"the node's snapshot differs: {verdict.difference}"
             _log.error("book differs", coin=verdict.symbol, height=verdict.height, reason=what)

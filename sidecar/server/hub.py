@@ -8,7 +8,8 @@ flush:  subscriber A reads all three  ─▶  send(f1 f2 f3)    one join for all
 
 import math
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from anyio.lowlevel import checkpoint
 
@@ -17,7 +18,7 @@ from sidecar.limits import FLUSH_SLICE_S, TOPIC_LINGER_S, TOPICS_LINGERING_MAX
 from sidecar.server.flush import Flush, make_batches
 from sidecar.server.readers import Readers
 from sidecar.server.recent import RecentFrames
-from sidecar.server.subscriber import Subscriber
+from sidecar.server.subscriber import Nobody, Subscriber
 
 
 class Sent:
@@ -47,6 +48,7 @@ class Hub:
         self._lingering: dict[Topic, float] = {}  # read by nobody since then, longest first
         self.slow: set[Subscriber] = set()  # something waits for them, or they have ended
         self._topics: dict[Topic, tuple[Readers, Readers]] = {}  # as it is, and compressed
+        self._held: Counter[Topic] = Counter()  # for whom it is sent later: they don't count
         self._staged: list[tuple[Topic, bytes]] = []
         self._flush = Flush([], 0, ())  # the newest block's
         self._blocks = 0
@@ -67,6 +69,8 @@ class Hub:
         if not readers[subscriber.deflates].add(subscriber):
             return False
         self._sent_of(topic).readers += 1
+        if isinstance(subscriber, Nobody):
+            self._held[topic] += 1
         self._lingering.pop(topic, None)
         return True
 
@@ -79,6 +83,8 @@ class Hub:
         if readers is None or not readers[subscriber.deflates].remove(subscriber):
             return False
         self._sent_of(topic).readers -= 1
+        if isinstance(subscriber, Nobody):
+            self._held -= Counter((topic,))
         if not any(readers):
             if topic.resumable and len(self._lingering) < TOPICS_LINGERING_MAX:
                 self._lingering[topic] = time.monotonic()
@@ -128,6 +134,8 @@ class Hub:
             if readers is not None:
                 messages.append((topic, frame, *readers))
                 count = len(readers[0]) + len(readers[1])
+                if self._held:
+                    count -= self._held[topic]
                 self.messages += count
                 self._sent_of(topic).count(len(frame), count)
         if messages:
@@ -137,16 +145,26 @@ class Hub:
                 await checkpoint()
         self.flushed(height)
 
-    def restart(self, topic: Topic, restart_frames: bytes, height: int) -> None:
-        """The topic goes on from `height` with what is in the frames; what was kept of it does not
-        lead there.
+    def count(self, topic: Topic, frame: bytes) -> None:
+        """One more frame of it went to one subscriber by another way: a snapshot, or what it had
+        missed.
+        """
+        self._sent_of(topic).count(len(frame), 1)
+
+    def restart(self, topic: Topic, restart_frames: Sequence[bytes], height: int) -> None:
+        """The topic goes on from `height` with those frames; what was kept of it does not lead
+        there.
         """
         self._finish()
         if topic.resumable:
             self.recent.open(topic, height)
-        for readers in self._topics.get(topic, ()):
+        both = self._topics.get(topic, ())
+        joined, count = b"".join(restart_frames), sum(map(len, both)) - self._held[topic]
+        for frame in restart_frames if both else ():
+            self._sent_of(topic).count(len(frame), count)
+        for readers in both:
             for subscriber in readers:
-                subscriber.restart(topic, restart_frames, height)
+                subscriber.restart(topic, joined, height)
 
     def _sent_of(self, topic: Topic) -> Sent:
         name = topic.channel.name

@@ -44,6 +44,13 @@ def place_of(listener: socket.socket, host: str) -> tuple[str, int]:
     return (name[0] if is_given(host) else host), int(name[1])
 
 
+def shown(host: str, port: int) -> str:
+    """A place as addresses are written; that of a unix socket is all host."""
+    if is_unix(host):
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def bind(host: str, port: int, section: str = "server", *, shared: bool = False) -> socket.socket:
     """A bound, non-blocking socket; connections inherit its options (Linux). `shared`: other
     processes of this user may bind it, too. Raises `ConfigInvalid`, which names the setting of that

@@ -45,9 +45,8 @@ class Outgoing:
 
     def send_beyond_bound(self, frame: bytes, topic: Topic, height: int) -> None:
         """Sends what does not count against the bound: nothing can be read without it."""
-        self._connection.send(frame, topic, height, counted=False)
-        if self._is_too_much():
-            self._close_slow(topic, height)
+        self._services.hub.count(topic, frame)
+        self._send_beyond_bound(frame, topic, height)
 
     def deliver(
         self, joined: bytes, parts: list[tuple[Topic, bytes]], height: int, sent: int = 0
@@ -74,7 +73,7 @@ class Outgoing:
 
     def restart(self, topic: Topic, restart_frames: bytes, height: int) -> None:
         """Sends what a topic goes on from (see `Subscriber`); what waits of it comes before."""
-        self.send_beyond_bound(restart_frames, topic, height)
+        self._send_beyond_bound(restart_frames, topic, height)
 
     def drop(self, topic: Topic) -> None:
         """Forgets what waits of a topic that is not read any more. O(what waits)."""
@@ -97,6 +96,11 @@ class Outgoing:
             slow.discard(self)
         else:
             slow.add(self)
+
+    def _send_beyond_bound(self, frame: bytes, topic: Topic, height: int) -> None:
+        self._connection.send(frame, topic, height, counted=False)
+        if self._is_too_much():
+            self._close_slow(topic, height)
 
     def _is_too_much(self) -> bool:
         return self._connection.outbox.bytes > self._services.settings.outbox_bytes_max

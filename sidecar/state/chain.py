@@ -47,7 +47,7 @@ from sidecar.state.accounts import Accounts
 from sidecar.state.book import Order
 from sidecar.state.changes import Changes, Diff, DiffKind, MarketChanges
 from sidecar.state.checks import check_book
-from sidecar.state.faults import Fault, Faults
+from sidecar.state.faults import ACCOUNT, BOOK, Fault, Faults
 from sidecar.state.history import History
 from sidecar.state.market import Market, Trade
 from sidecar.state.orders import Orders
@@ -204,14 +204,11 @@ class ChainState:
 
     def mark_book(self, market: Market, what: str) -> None:
         """Somebody who compared the book found it wrong; it is to be rebuilt."""
-        self.faults.found += 1
-        market.fault = self.faults.books.setdefault(market.id, Fault(self.height, what))
+        market.fault = self.faults.mark_book(market.id, Fault(self.height, what))
 
     def mark_everything(self, what: str) -> None:
         """Likewise where no part is to blame alone."""
-        self.faults.found += 1
-        if self.faults.everything is None:
-            self.faults.everything = Fault(self.height, what)
+        self.faults.mark_everything(Fault(self.height, what))
 
     def adopt(self, rebuilt: "ChainState") -> None:
         """Takes over everything of a state that was rebuilt elsewhere. A market that is not in it
@@ -230,7 +227,7 @@ class ChainState:
             *_COMPONENTS,
         ):
             setattr(self, name, getattr(rebuilt, name))
-        rebuilt.faults.found += self.faults.found
+        rebuilt.faults.count_on(self.faults)
         self.faults = rebuilt.faults
 
     def adopt_book(self, rebuilt: Market) -> None:
@@ -388,12 +385,14 @@ class ChainState:
 
     def _account_check(self, check: AccountCheck) -> None:
         if check.user not in self.faults.accounts:
+            self.faults.checked[ACCOUNT] += 1
             self.accounts.check(check)
 
     def _book_check(self, check: BookCheck) -> None:
         # Checks speak of the book after the block, and stand at its end.
         market = self._changed(check.market).market
         if market.fault is None:
+            self.faults.checked[BOOK] += 1
             check_book(market.book, check)
 
     def _prices_updated(self, updated: PricesUpdated) -> None:

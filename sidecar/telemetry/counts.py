@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from sidecar.telemetry.traced import BlockTimes, Tracing
 
-STAGES = ("wake", "decode", "apply", "publish", "send")
+STAGES = ("read", "decode", "apply", "publish", "send")
 ORDER_STAGES = ("admit", "submit", "execute", "visible")
 STAGE_BOUNDS_S = (
     *(1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3),
@@ -45,12 +45,13 @@ class StageClock:
         self.transitions: Counter[type] = Counter()
         self.tracing: Tracing | None = None
         self._written_ns = 0
+        self._read_ns = 0
         self._at_ns = 0
         self._decoding_ns = 0  # when that began
         self._ends: dict[str, int] = {}  # of the present block's stages
 
     def decoded(self, began_ns: int) -> None:
-        """A block was read and decoded since then, of `time.perf_counter_ns()`."""
+        """A block was taken out of the log and decoded since then, of `time.perf_counter_ns()`."""
         self._decoding_ns = began_ns
         self.seconds["decode"].observe((time.perf_counter_ns() - began_ns) / 1e9)
 
@@ -59,8 +60,11 @@ class StageClock:
         self._written_ns = written_ns
         if self.tracing is not None:
             self.tracing.begin_block(height)
+        self._read_ns = 0  # from the node's write until decoding began
         if written_ns:
-            self.seconds["wake"].observe(max(time.time_ns() - written_ns, 0) / 1e9)
+            since_ns = time.perf_counter_ns() - self._decoding_ns
+            self._read_ns = max(time.time_ns() - since_ns - written_ns, 0)
+            self.seconds["read"].observe(self._read_ns / 1e9)
         self._at_ns = self._ends["decode"] = time.perf_counter_ns()
 
     def lap(self, stage: str) -> None:
@@ -82,13 +86,12 @@ class StageClock:
 
     def _trace(self, tracing: Tracing, height: int, transitions: int, messages: int) -> None:
         since_epoch = time.time_ns() - time.perf_counter_ns()
-        at, stages = self._decoding_ns + since_epoch, dict[str, tuple[int, int]]()
-        first = at
+        at = self._decoding_ns + since_epoch
+        stages = {"read": (at - self._read_ns, at)}
         for stage, end in self._ends.items():
             stages[stage] = at, end + since_epoch
             at = end + since_epoch
-        wake_ns = max(first - self._written_ns, 0) if self._written_ns else 0
-        tracing.end_block(BlockTimes(height, stages, transitions, messages, wake_ns))
+        tracing.end_block(BlockTimes(height, stages, transitions, messages))
 
 
 class Counts:

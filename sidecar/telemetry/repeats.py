@@ -1,7 +1,8 @@
 """Keeps one cause from filling the log: of the same event for the same reason a few lines are
-shown, then how many more there were.
+shown, then how many more there were. Reasons that differ in numbers only are the same.
 """
 
+import re
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -12,6 +13,7 @@ from sidecar.limits import LOG_REPEATS_KEPT, LOG_REPEATS_S, LOG_REPEATS_SHOWN
 
 Event = MutableMapping[str, Any]
 _ALIKE = ("level", "room", "event", "reason")  # what makes two lines the same
+_VARIES = re.compile(r"(?:0x[0-9a-fA-F]+|[^a-zA-Z])+")
 
 
 class _Seen:
@@ -37,7 +39,7 @@ class Repeats:
         """The event, or `DropEvent`. O(1), but O(kinds) once there are too many kinds."""
         if event.get("level") == "debug" or "repeated" in event:
             return event
-        now, key = self._clock(), tuple(event.get(name) for name in _ALIKE)
+        now, key = self._clock(), tuple(map(_said, map(event.get, _ALIKE)))
         seen = self._seen.get(key)
         if seen is None or now >= seen.until:
             if len(self._seen) >= LOG_REPEATS_KEPT:
@@ -73,3 +75,8 @@ class Repeats:
         over = [key for key, one in self._seen.items() if now >= one.until and not one.left_out]
         for key in over or list(self._seen)[: LOG_REPEATS_KEPT // 2]:
             del self._seen[key]
+
+
+def _said(value: Any) -> Any:
+    """Without heights, offsets, amounts and addresses."""
+    return _VARIES.sub(" ", value) if isinstance(value, str) else value

@@ -12,13 +12,12 @@ Stages = Mapping[str, tuple[int, int]]  # begin and end, in ns since the epoch
 
 
 class BlockTimes(NamedTuple):
-    """`messages`: to subscribers; `wake_ns`: from the node's write to us."""
+    """`messages`: to subscribers."""
 
     height: int
     stages: Stages
     transitions: int
     messages: int
-    wake_ns: int
 
 
 class OrderTimes(NamedTuple):

@@ -1,6 +1,6 @@
 """OpenTelemetry traces, sent to a collector by OTLP over HTTP. Imported only where they are on.
 
-    block      decode, apply, publish, send                     one block in so many
+    block      read, decode, apply, publish, send               one block in so many
     order      receive, admit, submit, execute, visible         those whose sender records them
 
 Nothing is recorded on the way: spans are made once a block or an order is over, out of times that
@@ -95,7 +95,6 @@ class Tracer:
                 "sidecar.height": times.height,
                 "sidecar.transitions": times.transitions,
                 "sidecar.messages": times.messages,
-                "sidecar.wake_ns": times.wake_ns,
             },
         )
 

@@ -39,6 +39,7 @@ class Worker:
     def __init__(self, number: int) -> None:
         self.number = number
         self.starts = 0
+        self.ends = 0  # unasked
         self.unwanted = anyio.Event()
         self._process: Process | None = None
         self._report: Report | None = None

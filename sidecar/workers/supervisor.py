@@ -135,7 +135,7 @@ class Supervisor:
             (["running"], sum(worker.is_running for worker in self._workers)),
             (["wanted"], len(self._workers)),
         ]
-        own["worker_starts_total"] = [([], sum(worker.starts for worker in self._workers))]
+        own["worker_ends_total"] = [([], sum(worker.ends for worker in self._workers))]
         return merge([own, *(worker.samples for worker in self._workers)])
 
     def _reserve(self) -> socket.socket:
@@ -174,6 +174,7 @@ class Supervisor:
             )
             if worker.unwanted.is_set():
                 return
+            worker.ends += 1
             left = sum(one.is_running for one in self._workers)
             _log.error("worker ended", worker=worker.number, code=code, left=left)
             if not left:

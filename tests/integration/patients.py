@@ -25,7 +25,7 @@ from sidecar.node.snapshot import write_snapshot
 from sidecar.node.transitions import Block
 
 CHAIN = "patient"
-BLOCK_S = 0.02
+BLOCK_S = 0.005
 ENVIRONMENT = {"python", "packages", "uvloop"}
 """Checks of what nobody may be unable to read, where it is in root's home."""
 REAL = ("proc/net/tcp", "proc/net/tcp6")

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from patients import ENVIRONMENT, REAL, Examiner, Patient
-from processes import Process, Serve, Start
+from processes import Process, Serve
+from sidecar.devnet.hyperliquid.files import STREAMS
 from sidecar.doctor.table import CHECKS, SETTINGS
 from sidecar.node.ipc import IpcDirectory
 
@@ -483,16 +484,33 @@ def test_it_changes_nothing(patient: Patient) -> None:
     assert not patient.own.exists()
 
 
+@pytest.fixture(scope="module")
+def node() -> Iterator[tuple[Process, Path]]:
+    """A running development chain, which is a Hyperliquid node, too; everybody may look at it."""
+    with tempfile.TemporaryDirectory(prefix="doctor-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        ipc, data = path / "ipc", path / "data"
+        flags = ("--block-ms", "50", "--hyperliquid", str(data), "--info-port", "0")
+        chain = Process(path / "output", "devnet", "--path", str(ipc), *flags)
+        try:
+            chain.wait_for('"info server"')
+            while not IpcDirectory(ipc).submit_socket.exists() or len(
+                list(data.glob("*/*/*/*"))
+            ) < len(STREAMS):
+                assert chain.running
+                time.sleep(0.01)
+            yield chain, path
+        finally:
+            chain.kill()
+
+
 @pytest.fixture
-def chain(patient: Patient, start: Start) -> Process:
-    """A running development chain, which is a Hyperliquid node, too."""
-    path, data = str(patient.ipc.root), str(patient.data)
-    flags = ("--block-ms", "50", "--hyperliquid", data, "--info-port", "0")
-    chain = start("devnet", "--path", path, *flags)
-    chain.wait_for('"info server"')
-    while not patient.ipc.submit_socket.exists() or len(list(patient.data.glob("*/*/*/*"))) < 4:
-        assert chain.running
-        time.sleep(0.01)
+def chain(patient: Patient, node: tuple[Process, Path]) -> Process:
+    """The patient's node is that one, which no test changes."""
+    chain, path = node
+    patient.ipc, patient.data = IpcDirectory(path / "ipc"), path / "data"
+    patient.settings["source-path"] = str(patient.ipc.root)
     return chain
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,8 @@ def test_everything_in_the_table_is_shown_and_nothing_else(server: Server) -> No
         client.send(json.dumps({"method": "subscribe", "subscription": {"type": "blocks"}}))
         until(lambda: "sidecar_checkpoint_bytes" in page(server))
         shown = page(server)
-    once = {"closes_total", "task_deaths_total"}  # shown once there are any
-    alone = {"workers", "worker_starts_total"}  # only the supervisor's
+    once = {"closes_total"}  # shown once there are any
+    alone = {"workers", "worker_ends_total"}  # only the supervisor's
     until(lambda: "sidecar_closes_total{" in page(server))
     families = {family.name: family for family in text_format(shown)}
     there = {name.removesuffix("_total"): name for name in values(shown)}
@@ -164,7 +165,7 @@ def test_over_workers_and_over_the_end_of_one(tmp_path: Path, start: Start, serv
     before = now()
     assert before["sidecar_workers"] == {("running",): 2, ("wanted",): 2}
     os.kill(workers(pair)[1]["pid"], signal.SIGKILL)
-    until(lambda: now()["sidecar_worker_starts_total"][()] == 3)
+    until(lambda: now()["sidecar_worker_ends_total"][()] == 1)
     until(lambda: [one["ready"] for one in workers(pair)] == [True, True])
     after = now()
     for name in ("blocks_total", "connections_opened_total", "connections_closed_total"):
@@ -181,12 +182,12 @@ if "worker" in sys.orig_argv:
     real = lag.watch_loop_lag
 
     async def dies(lags):
-        mark = os.environ["PLANTED_MARK"]
-        if not os.path.exists(mark):
-            await anyio.sleep(1.13)
-            open(mark, "w").close()
-            raise ValueError("planted")
-        await real(lags)
+        try:
+            open(os.environ["PLANTED_MARK"], "x").close()  # the first one dies, and it alone
+        except FileExistsError:
+            await real(lags)
+        await anyio.sleep(1.13)
+        raise ValueError("planted")
 
     lag.watch_loop_lag = dies
 """
@@ -203,8 +204,56 @@ def test_what_a_worker_died_of_is_counted(
     monkeypatch.setenv("PLANTED_MARK", str(tmp_path / "mark"))
     pair = serve("--source-path", str(ipc), "--workers", "2", "--operator-port", "0")
     pair.wait_for("worker ended")
-    deaths = pair.output.count('"task died"')
-    until(lambda: values(page(pair)).get("sidecar_task_deaths_total") == {("loop lag",): deaths})
+
+    def died() -> Values:
+        return values(page(pair))["sidecar_task_deaths_total"]
+
+    until(lambda: died().get(("loop lag",)) == 1)
+    until(lambda: died().get(("pipeline",)) == 0)  # what is counted is there before it happens
+
+
+DYING = """
+import os, sys
+if "serve" in sys.orig_argv and "PLANTED" in os.environ:
+    import sidecar.telemetry.loop_lag as lag
+
+    async def dies(lags):
+        raise ValueError("planted")
+
+    lag.watch_loop_lag = dies
+"""
+
+
+def test_what_a_run_died_of_is_counted_by_the_next_one(
+    tmp_path: Path, start: Start, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under systemd, which keeps the runtime directory over restarts."""
+    ipc, site, kept = tmp_path / "ipc", tmp_path / "site", tmp_path / "run"
+    start("devnet", "--path", str(ipc), "--block-ms", "20").wait_for("block|height")
+    site.mkdir()
+    kept.mkdir()
+    (site / "sitecustomize.py").write_text(DYING)
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", f"{kept}:/elsewhere")
+    source = ("--source-path", str(ipc))
+    with monkeypatch.context() as planted:
+        planted.setenv("PLANTED", "1")
+        assert serve(*source, ready=False).wait() == 70
+
+    def deaths(server: Server) -> dict[str, float]:
+        counted = values(page(server))["sidecar_task_deaths_total"]
+        assert counted["pipeline",] == 0
+        return {task: count for (task,), count in counted.items() if count}
+
+    second = serve(*source)
+    assert deaths(second) == {"loop lag": 1}
+    second.kill()
+    third = serve(*source)
+    assert deaths(third) == {"loop lag": 1, "process": 1}
+    assert third.stop() == 0
+    assert deaths(serve(*source)) == {"loop lag": 1, "process": 1}
+    (kept / "deaths.json").write_text("{")
+    assert deaths(serve(*source)) == {}
 
 
 def until_async(holds: Callable[[], object]) -> Any:
@@ -226,8 +275,9 @@ async def test_what_goes_wrong_is_counted(tmp_path: Path) -> None:
             market = sidecar.state.by_symbol["TOYOTA"]
             list(market.book.queue(0))[-1].sz += 1
             steps_to_check(node, market.id)
-            await until_async(lambda: parts.samples()["mismatches_total"] == [([], 1)])
-            await until_async(lambda: (["part"], 1) in parts.samples()["resyncs_total"])
+            found = [(["book"], 1), (["account"], 0), (["everything"], 0)]
+            await until_async(lambda: parts.samples()["mismatches_total"] == found)
+            await until_async(lambda: parts.samples()["resyncs_total"] == found)
             await client.subscribe(20, type="trades", coin="TOYOTA")
             await until_async(lambda: parts.counts.resumptions)
             node.writer.close()
@@ -237,6 +287,30 @@ async def test_what_goes_wrong_is_counted(tmp_path: Path) -> None:
             await until_async(lambda: parts.counts.gaps)
             states = {name: on for (name,), on in parts.samples()["feed_state"]}
             assert states["gap"] == 1
+
+
+@pytest.mark.anyio
+async def test_every_message_that_a_client_reads_is_counted_once(tmp_path: Path) -> None:
+    """Snapshots, what a block says, and what is read on after coming back."""
+    topics: list[dict[str, Any]] = [{"type": "l4Book", "coin": "TOYOTA"}, {"type": "status"}]
+    topics += [{"type": "trades", "coin": "TOYOTA"}, {"type": "blocks"}]
+    with Node(tmp_path / "ipc") as node:
+        node.step(50)
+        async with sidecar_of(node) as sidecar, client_of(sidecar) as client:
+            for topic in topics:
+                await client.subscribe(**topic)
+            await sidecar.reaches(node.step(20))
+            async with client_of(sidecar) as back:
+                await back.subscribe(30, **topics[0])  # out of the log
+                await back.subscribe(60, **topics[2])  # out of what was sent of late
+                node.step(20)
+                read = await client.quiet() + await back.quiet()
+                parts = sidecar.app.parts
+                counted: dict[str, Any] = {
+                    one: count for (one,), count in parts.samples()["frames_total"]
+                }
+    assert counted == Counter(message["channel"] for message in read)
+    assert counted["l4Book"] > 40
 
 
 def test_merging() -> None:

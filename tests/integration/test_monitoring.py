@@ -97,6 +97,15 @@ def test_what_is_asked_for_exists() -> None:
             assert labels <= there[name] | EVERYWHERE, expression
 
 
+def test_what_a_legend_shows_is_there() -> None:
+    there = names()
+    for target in (target for panel in panels() for target in panel["targets"]):
+        (name, _), *_ = SELECTOR.findall(target["expr"])
+        kept = re.search(r"sum by \(([\w, ]+)\)", target["expr"])
+        labels = there[name] | EVERYWHERE if kept is None else set(kept[1].split(", "))
+        assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= labels, target
+
+
 def test_every_metric_of_interest_is_on_the_dashboard() -> None:
     shown = " ".join(target["expr"] for panel in panels() for target in panel["targets"])
     alerted = " ".join(expression for _, expression in ALERTS)

@@ -25,7 +25,7 @@ NOT_READY, UNREACHABLE = 1, 2
 
 @pytest.fixture
 def chain(tmp_path: Path, start: Start) -> Process:
-    chain = start("devnet", "--path", str(tmp_path / "ipc"), "--block-ms", "20")
+    chain = start("devnet", "--path", str(tmp_path / "ipc"), "--block-ms", "100")
     chain.wait_for("after_height")
     return chain
 
@@ -66,7 +66,10 @@ def test_one_process(tmp_path: Path, chain: Process, serve: Serve) -> None:
     code, output = status("--operator", place)
     assert code == 0
     lines = dict(line.split(maxsplit=1) for line in output.splitlines() if line[0] != " ")
+    assert lines["alive"] == "its event loop answers"
     assert lines["state"] == "ready"
+    answers = f"127.0.0.1:{server.port} answers: live, 0 contradictions found so far"
+    assert lines["server"] == answers
     assert int(lines["height"]) >= server_height
     assert lines["feed"] == "live"
     assert re.fullmatch(r"-?\d+\.\d{3} s behind the chain's clock", lines["lag"])
@@ -122,25 +125,70 @@ def test_two_workers(tmp_path: Path, chain: Process, serve: Serve) -> None:
     assert code == 0
     assert "workers      2, 2 of them serving" in output
     assert output.count("\n  feed       live") == 2
+    assert f"server       127.0.0.1:{server.port} answers: live, " in output
     assert output.count("\n  markets    5 served") == 2
     pid = int(re.findall(r"process    (\d+), start 1\n", output)[1])
     os.kill(pid, signal.SIGSTOP)  # it hangs
     try:
         deadline = time.monotonic() + 20
-        while (told := status("--operator", place))[0] == 0:
-            assert time.monotonic() < deadline
+        silent = r"worker 1     not ready: it (has said nothing|ended|is starting)"
+        while not re.search(silent, (told := status("--operator", place))[1]):
+            assert time.monotonic() < deadline, told
     finally:
         os.kill(pid, signal.SIGCONT)
     assert told[0] == NOT_READY
-    assert re.search(r"worker 1     not ready: it (has said nothing|ended|is starting)", told[1])
 
 
 def test_over_a_unix_socket(tmp_path: Path, chain: Process, serve: Serve) -> None:
     path = tmp_path / "operator.sock"
     server = serve("--source-path", str(tmp_path / "ipc"), "--operator-host", f"unix:{path}")
     until_ready(f"unix:{path}")
-    assert status_json(str(path))[1]["readyz"]["feed"]["state"] == "live"
+    told = status_json(str(path))[1]
+    assert told["readyz"]["feed"]["state"] == "live"
+    assert told["healthz"] == {"alive": True}
+    assert told["serverInfo"]["height"] >= told["readyz"]["height"] > 0
+    assert told["answered"] == {"address": f"127.0.0.1:{server.port}", "reason": ""}
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--server-tokens-file", "{tokens}"), r".*:\d+ answers who has a token"),
+        (("--server-host", "unix:{path}/api.sock"), r"unix:.*/api\.sock answers: live, .*"),
+        (("--server-host", "0.0.0.0"), r"0\.0\.0\.0:\d+ answers: live, .*"),
+    ],
+    ids=["tokens", "unix", "everywhere"],
+)
+def test_clients_are_answered_wherever_they_come_in(
+    tmp_path: Path, chain: Process, serve: Serve, flags: tuple[str, ...], said: str
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"desk read {'0' * 64}\n")
+    tokens.chmod(0o600)
+    given = [one.format(tokens=tokens, path=tmp_path) for one in flags]
+    server = serve("--source-path", str(tmp_path / "ipc"), *given, ready=False)
+    place = f"127.0.0.1:{server.operator_port}"
+    server.wait_for('"event": "ready"')
+    until_ready(place)
+    assert re.search(f"\nserver       {said}\n", status("--operator", place)[1])
+
+
+def test_a_server_that_answers_no_clients_is_not_well(
+    tmp_path: Path, chain: Process, serve: Serve
+) -> None:
+    """All of it is ready, but nobody comes in any more."""
+    server = serve("--source-path", str(tmp_path / "ipc"), "--server-connections-max", "1")
+    place = f"127.0.0.1:{server.operator_port}"
+    until_ready(place)
+    with socket.create_connection(("127.0.0.1", server.port)) as only:
+        only.send(b"GET")
+        deadline = time.monotonic() + 20
+        while (told := status("--operator", place))[0] == 0:
+            assert time.monotonic() < deadline
+    assert told[0] == NOT_READY
+    assert "state        ready\n" in told[1]
+    assert re.search(r"\nserver       clients are not answered: 127\S+: 503 .+", told[1])
 
 
 def test_nobody_there() -> None:

@@ -33,7 +33,7 @@ from trader import fund, order, signed, wallet_of
 
 TRACE_ID, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE_ID}-{PARENT}-01"
-BLOCK = ["decode", "apply", "publish", "send"]
+BLOCK = ["read", "decode", "apply", "publish", "send"]
 ORDER = ["receive", "admit", "submit", "execute", "visible"]
 
 
@@ -109,7 +109,7 @@ async def test_the_tree_of_an_order_in_its_senders_trace(tmp_path: Path) -> None
         desk.orders.flights.traces.tracing = tracer
         tracer.begin_block(2)  # the block that executes the first one
         await executed(desk, TRACEPARENT)
-        tracer.end_block(BlockTimes(2, {"apply": (1, 2)}, 0, 0, 0))
+        tracer.end_block(BlockTimes(2, {"apply": (1, 2)}, 0, 0))
         await executed(desk, TRACEPARENT, ok=False)
         await executed(desk, TRACEPARENT[:-1] + "0")  # its sender does not record it
         await executed(desk, None)  # nor do we

@@ -81,6 +81,18 @@ def test_a_few_are_shown_then_how_many_more_there_were() -> None:
     assert again["repeated"] == 50 - LOG_REPEATS_SHOWN
 
 
+def test_a_thousand_accounts_are_one_cause() -> None:
+    """Their reasons differ in addresses, heights and amounts only."""
+    repeats = Repeats(Clock())
+    reasons = [
+        f"the node checks account 0x{n:040x}: positions are {[(n, -n)] * (n % 4)}, here {n * 7}"
+        for n in range(1000)
+    ]
+    shown = [one for reason in reasons if (one := put(repeats, reason=reason))]
+    assert [one["reason"] for one in shown] == reasons[:LOG_REPEATS_SHOWN]
+    assert put(repeats, reason="the node checks account 0x00: account value is 3, here 4")
+
+
 def test_what_does_not_come_again_is_told_too() -> None:
     repeats, said = Repeats(clock := Clock()), list[Any]()
     for _ in range(LOG_REPEATS_SHOWN + 3):

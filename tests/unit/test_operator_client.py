@@ -31,7 +31,7 @@ def test_samples_are_read_by_name() -> None:
 
 
 def test_what_was_counted_is_shown() -> None:
-    assert list(describe(READY, parse_metrics(PAGE)))[3:] == [
+    assert list(describe(READY, parse_metrics(PAGE)))[4:] == [
         "clients      7 websocket, 1 http; 5 subscriptions",
         "             5 l2Book",
         "orders       2 refused by chain",

@@ -16,7 +16,7 @@ def _server_info(state: ChainState, _parameters: NoParameters) -> dict[str, Any]
         "markets": len(state.markets),
         **conditions(state),
         "age": age_ms(state),
-        "mismatches": state.faults.found,
+        "mismatches": state.faults.found.total(),
     }
 
 

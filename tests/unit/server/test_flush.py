@@ -182,7 +182,7 @@ def test_a_second_block_waits_for_the_first() -> None:
             hub.stage(trades, b"2")
             tasks.start_soon(hub.flush, 2)
             await checkpoint()
-            hub.restart(trades, b"3", 3)
+            hub.restart(trades, [b"3"], 3)
 
     anyio.run(run)
     assert [client.got for client in clients] == [[b"1", b"2", b"3"]] * 20
@@ -292,7 +292,7 @@ class Story:
                     self.hub.slow.discard(client)
                 case "restart":
                     self._expect(topic, b"<restart %d>" % index)
-                    self.hub.restart(topic, b"<restart %d>" % index, 0)
+                    self.hub.restart(topic, [b"<restart %d>" % index], 0)
             yield
 
     def _answer(self, client: Client, answer: bytes) -> None:

@@ -97,6 +97,6 @@ def test_who_comes_back_keeps_the_topic(monkeypatch: pytest.MonkeyPatch) -> None
     hub.subscribe(reader, trades)
     hub.tick(1e12)
     assert hub.reads(trades)
-    hub.restart(trades, b"gap", 9)
+    hub.restart(trades, [b"gap"], 9)
     assert reader.got == [(b"gap", 9)]
     assert hub.recent.since(trades) == 9

@@ -127,7 +127,7 @@ def test_one_wrong_account_is_marked_and_the_others_go_on() -> None:
     assert not state.faults.books
     assert state.users.get(BOB).balance == 7
     state.apply(block(3, AccountCheck(ALICE, 9, ())))
-    assert state.faults.found == 1
+    assert state.faults.found == {"account": 1}
 
 
 def test_an_agent_takes_the_place_of_the_one_of_its_name() -> None:

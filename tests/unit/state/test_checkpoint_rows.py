@@ -29,7 +29,8 @@ TRANSIENT = {
     "_restored",
     "_restorers",
     "block",
-}  # of the block that is being, or was, applied
+    "checked",
+}  # of the block that is being, or was, applied, and what this process compared
 ELSEWHERE = {"_users", "_markets"}  # what parts of the state share, and the state itself holds
 ROWS: Any = list[reduce(or_, ROW_TYPES)]  # type: ignore[misc]
 
