@@ -29,8 +29,9 @@ $(VENV)/.made: pyproject.toml constraints.txt
 run: $(VENV)/.made
 	@$(BIN)/sidecar demo
 
+# On two cores; each file by one process, in the order of pyproject.toml's testpaths. TESTS: other ones, or flags.
 test: $(VENV)/.made
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-long: $(VENV)/.made
 	@$(BIN)/pytest -q -o faulthandler_timeout=3600 tests/long

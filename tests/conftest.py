@@ -1,5 +1,7 @@
 """What all tests share."""
 
+import os
+import sys
 import tarfile
 from pathlib import Path
 
@@ -17,6 +19,10 @@ settings.register_profile(
     "explore", parent=settings.get_profile("suite"), derandomize=False, max_examples=2000
 )
 settings.load_profile("suite")
+
+# Else each of hundreds of processes that tests start compiles the whole product anew, in half a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
