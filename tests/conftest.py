@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
     "suite",
@@ -18,9 +18,12 @@ settings.register_profile(
 settings.register_profile(
     "explore", parent=settings.get_profile("suite"), derandomize=False, max_examples=2000
 )
+settings.register_profile(  # a failure is a failure: it need not be a small one
+    "mutants", parent=settings.get_profile("suite"), phases=(Phase.explicit, Phase.generate)
+)
 settings.load_profile("suite")
 
-# Else each of hundreds of processes that tests start compiles the whole product anew, in half a second.
+# Else each process that a test starts compiles the whole product anew, which takes half a second.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 

@@ -39,6 +39,15 @@ class BookMachine(RuleBasedStateMachine):
         self.model.add(self.next_oid, side, px, sz, before)
         self.next_oid += 1
 
+    @rule(side=st.sampled_from(SIDES), px=st.integers(95, 125), sz=st.integers(0, 5))
+    def append(self, side: int, px: int, sz: int) -> None:
+        """Nobody is told of the level, so whoever follows begins anew."""
+        self.end_block()
+        self.book.append(order(self.next_oid, side, px, sz))
+        self.model.add(self.next_oid, side, px, sz, 0)
+        self.next_oid += 1
+        self.aggregation = Aggregation(self.book, 2, 1)
+
     @rule(data=st.data(), sz=st.integers(0, 5))
     def change(self, data: st.DataObject, sz: int) -> None:
         if self.model.orders:
@@ -101,6 +110,22 @@ def test_insert_before_an_order_that_is_elsewhere_is_a_mismatch() -> None:
     book.add(order(1, ASK, 100, 5), 0, {})
     with pytest.raises(StateMismatch, match="in front of 1, which does not rest at its price"):
         book.add(order(2, ASK, 101, 5), 1, {})
+
+
+def test_what_is_appended_is_held_to_the_same() -> None:
+    book = Book()
+    book.append(order(1, ASK, 100, 5))
+    for oid, px, sz, wrong in (
+        (1, 100, 5, "order 1 is added but rests already"),
+        (2, 0, 5, "order 2 is added at 0 with size 5"),
+        (2, 100, -1, "order 2 is added at 100 with size -1"),
+        (-1, 100, 5, "order -1 is added at 100 with size 5"),
+    ):
+        with pytest.raises(StateMismatch, match=wrong):
+            book.append(order(oid, ASK, px, sz))
+    for oid, px in ((0, 100), (2, 1)):
+        book.append(order(oid, ASK, px, 0))
+    assert [one.oid for one in book.queue(ASK)] == [2, 1, 0]
 
 
 def test_orphans_and_duplicates_are_mismatches() -> None:
