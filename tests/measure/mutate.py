@@ -1,12 +1,13 @@
 """Mutation testing of a module by its own tests (see `own_tests`).
 
-    python tests/measure/mutate.py sidecar/state/book.py [--others 20] [--line 42]
+    python tests/measure/mutate.py sidecar/state/book.py [--logic 40] [--others 20] [--line 42]
 
 Each mutant (see `mutants`) is tried in a child of this process, which has imported what does not
 change: in half a second, where a new interpreter takes two. A mutant is killed if a test fails,
 or hangs, or the module can't be imported; survivors are printed. All mutants of its logic are tried
-(operators, numbers, conditions), and of the others (a value, a word or an argument is missing:
-nearly any test notices that) a sample, evenly spread over the module: `--others` says of how many.
+(operators, numbers, conditions), or `--logic` of them, and of the others (a value, a word or an
+argument is missing: nearly any test notices that) `--others`: samples are evenly spread over the
+module, and said to be samples.
 """
 
 import argparse
@@ -65,6 +66,7 @@ def main() -> int:
     """Exit code 1 if any mutant survived."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("module", type=Path)
+    parser.add_argument("--logic", type=int, default=9999, metavar="COUNT", help="default all")
     parser.add_argument("--others", type=int, default=20, metavar="COUNT", help="default 20")
     parser.add_argument("--line", type=int, action="append", help="only mutants of this line")
     options = parser.parse_args()
@@ -72,7 +74,7 @@ def main() -> int:
     mutants = mutants_of(source)
     logic = [one for one in mutants if one.logic]
     others = [one for one in mutants if not one.logic]
-    chosen = sorted([*logic, *spread(others, options.others)])
+    chosen = sorted([*spread(logic, options.logic), *spread(others, options.others)])
     if options.line:
         chosen = [one for one in mutants if one.line in options.line]
     tests = [str(path) for path in own_tests(options.module)]

@@ -1,5 +1,7 @@
 """The book against a model, and each rule by name."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -112,9 +114,13 @@ def test_insert_before_an_order_that_is_elsewhere_is_a_mismatch() -> None:
         book.add(order(2, ASK, 101, 5), 1, {})
 
 
-def test_what_is_appended_is_held_to_the_same() -> None:
+PUTS: list[Callable[[Book, Order], None]] = [lambda book, one: book.add(one, 0, {}), Book.append]
+
+
+@pytest.mark.parametrize("put", PUTS)
+def test_prices_sizes_and_ids_are_held_to_their_least(put: Callable[[Book, Order], None]) -> None:
     book = Book()
-    book.append(order(1, ASK, 100, 5))
+    put(book, order(1, ASK, 100, 5))
     for oid, px, sz, wrong in (
         (1, 100, 5, "order 1 is added but rests already"),
         (2, 0, 5, "order 2 is added at 0 with size 5"),
@@ -122,9 +128,9 @@ def test_what_is_appended_is_held_to_the_same() -> None:
         (-1, 100, 5, "order -1 is added at 100 with size 5"),
     ):
         with pytest.raises(StateMismatch, match=wrong):
-            book.append(order(oid, ASK, px, sz))
+            put(book, order(oid, ASK, px, sz))
     for oid, px in ((0, 100), (2, 1)):
-        book.append(order(oid, ASK, px, 0))
+        put(book, order(oid, ASK, px, 0))
     assert [one.oid for one in book.queue(ASK)] == [2, 1, 0]
 
 
