@@ -41,7 +41,7 @@ coverage: $(VENV)/.made
 	@$(BIN)/coverage combine -q
 	@$(BIN)/python tests/measure/coverage_table.py
 
-# MODULE=sidecar/state/book.py; FLAGS="--others 9999" for all of them.
+# MODULE=sidecar/state/book.py, or several; FLAGS="--others 9999" for all of them.
 mutants: $(VENV)/.made
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
 	@nice -n 19 $(BIN)/python tests/measure/mutate.py $(MODULE) $(FLAGS)

@@ -1,6 +1,6 @@
 """Mutation testing of a module by its own tests (see `own_tests`).
 
-    python tests/measure/mutate.py sidecar/state/book.py [--logic 40] [--others 20] [--line 42]
+    python tests/measure/mutate.py sidecar/state/book.py ... [--logic 40] [--others 20] [--line 42]
 
 Each mutant (see `mutants`) is tried in a child of this process, which has imported what does not
 change: in half a second, where a new interpreter takes two. A mutant is killed if a test fails,
@@ -65,26 +65,31 @@ class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 def main() -> int:
     """Exit code 1 if any mutant survived."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("module", type=Path)
+    parser.add_argument("modules", type=Path, nargs="+", metavar="MODULE")
     parser.add_argument("--logic", type=int, default=9999, metavar="COUNT", help="default all")
     parser.add_argument("--others", type=int, default=20, metavar="COUNT", help="default 20")
     parser.add_argument("--line", type=int, action="append", help="only mutants of this line")
     options = parser.parse_args()
-    source = (ROOT / options.module).read_text()
+    return max([try_module(module, options) for module in options.modules])
+
+
+def try_module(module: Path, options: argparse.Namespace) -> int:
+    """Likewise, of one module."""
+    source = (ROOT / module).read_text()
     mutants = mutants_of(source)
     logic = [one for one in mutants if one.logic]
     others = [one for one in mutants if not one.logic]
     chosen = sorted([*spread(logic, options.logic), *spread(others, options.others)])
     if options.line:
         chosen = [one for one in mutants if one.line in options.line]
-    tests = [str(path) for path in own_tests(options.module)]
+    tests = [str(path) for path in own_tests(module)]
     began = time.monotonic()
-    if outcome(options.module, source, tests, 600) != SURVIVED:
-        parser.error(f"its tests fail as it is:\n{OUTPUT.read_text()}")
+    if outcome(module, source, tests, 600) != SURVIVED:
+        sys.exit(f"{module}: its tests fail as it is:\n{OUTPUT.read_text()}")
     patience_s = 10 + 10 * (time.monotonic() - began)
     what = f"{len(chosen)} of {len(mutants)} mutants ({len(logic)} of its logic)"
-    print(f"{options.module}: {what}, by {' '.join(tests)}", flush=True)
-    return report(options.module, chosen, tests, patience_s)
+    print(f"{module}: {what}, by {' '.join(tests)}", flush=True)
+    return report(module, chosen, tests, patience_s)
 
 
 def spread(mutants: list[Mutant], count: int) -> list[Mutant]:

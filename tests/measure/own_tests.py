@@ -25,7 +25,7 @@ _NAMED_ELSEWHERE = {
     "state/checks.py": ("state/test_chain.py", "state/test_against_devnet.py"),
     "state/context.py": ("state/test_candles.py", "state/test_accounts.py"),
     "state/faults.py": ("state/test_chain.py", "state/test_accounts.py"),
-    "state/margin.py": ("state/test_accounts.py",),
+    "state/margin.py": ("state/test_margin.py", "state/test_accounts.py"),
     "state/market.py": ("state/test_chain.py", "state/test_candles.py"),
     "state/recent.py": ("state/test_recent_records.py", "state/test_orders.py"),
     "state/users.py": ("state/test_orders.py", "state/test_history.py"),

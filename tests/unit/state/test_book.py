@@ -132,6 +132,7 @@ def test_prices_sizes_and_ids_are_held_to_their_least(put: Callable[[Book, Order
     for oid, px in ((0, 100), (2, 1)):
         put(book, order(oid, ASK, px, 0))
     assert [one.oid for one in book.queue(ASK)] == [2, 1, 0]
+    assert all(one.status is None for one in book.queue(ASK))
 
 
 def test_orphans_and_duplicates_are_mismatches() -> None:
@@ -167,6 +168,8 @@ PX = 10**8
         ("99999", 2, 1, "99000", "100000"),
         ("106123", 5, 1, "106120", "106130"),
         ("0.00017123", 3, 1, "0.000171", "0.000172"),
+        ("0.00017123", 5, 1, "0.00017123", "0.00017123"),
+        ("0.00000123", 5, 1, "0.00000123", "0.00000123"),
     ],
 )
 def test_buckets_round_bids_down_and_asks_up(
