@@ -26,7 +26,7 @@ _NAMED_ELSEWHERE = {
     "state/context.py": ("state/test_candles.py", "state/test_accounts.py"),
     "state/faults.py": ("state/test_chain.py", "state/test_accounts.py"),
     "state/margin.py": ("state/test_margin.py", "state/test_accounts.py"),
-    "state/market.py": ("state/test_chain.py", "state/test_candles.py"),
+    "state/orders.py": ("state/test_orders.py", "state/test_history.py"),
     "state/recent.py": ("state/test_recent_records.py", "state/test_orders.py"),
     "state/users.py": ("state/test_orders.py", "state/test_history.py"),
     "telemetry/logs.py": ("test_logs.py",),
