@@ -1,5 +1,6 @@
 # make run    a development chain, a sidecar beside it, a live book in the terminal
 # make test   the whole suite; make test-long adds what takes minutes
+# make coverage    what the tests cover; make mutants MODULE=sidecar/state/book.py what they would miss
 # make simulate SEEDS=0:20000    simulated worlds, as many as wanted; a seed by itself says all
 # make check  formatting, lint, types
 # make install    into DESTDIR and PREFIX (/usr/local), with units for systemd; make uninstall
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long simulate check format bench clean install uninstall deb
+.PHONY: help run test test-long coverage mutants simulate check format bench clean install uninstall deb
 
 help:
 	@sed -n 's/^# //p; /^$$/q' Makefile
@@ -29,8 +30,21 @@ $(VENV)/.made: pyproject.toml constraints.txt
 run: $(VENV)/.made
 	@$(BIN)/sidecar demo
 
+# On two cores; each file by one process, in the order of pyproject.toml's testpaths. TESTS: other ones, or flags.
 test: $(VENV)/.made
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
+
+# The suite, slower; then for each module what its own tests cover, and what all do. TESTS: other ones, or flags.
+coverage: $(VENV)/.made
+	@rm -rf .coverage
+	@$(BIN)/coverage run -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -p tests.measure.contexts $(TESTS)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/python tests/measure/coverage_table.py
+
+# MODULE=sidecar/state/book.py, or several; FLAGS="--others 9999" for all of them.
+mutants: $(VENV)/.made
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
+	@nice -n 19 $(BIN)/python tests/measure/mutate.py $(MODULE) $(FLAGS)
 
 test-long: $(VENV)/.made
 	@$(BIN)/pytest -q -o faulthandler_timeout=3600 tests/long
@@ -64,7 +78,7 @@ bench: $(VENV)/.made
 	$(BIN)/python benchmarks/order_entry.py
 
 clean:
-	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
 PREFIX ?= /usr/local
 DESTDIR ?=

@@ -46,7 +46,8 @@ def follow(url, coin, book):
                     if message["channel"] == "bookDelta":  # behind a "gap" comes a new snapshot
                         book.apply(message)
                         yield book
-        except (WebSocketException, OSError, ValueError) as error:
+        except (WebSocketException, OSError, ValueError, AssertionError) as error:
+            # AssertionError: from websockets 17, where a server closes while connect() is busy
             print("coming back after", error, file=sys.stderr)
             book.height = 0 if isinstance(error, ValueError) else book.height
             time.sleep(1)

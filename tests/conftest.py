@@ -1,10 +1,12 @@
 """What all tests share."""
 
+import os
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile(
     "suite",
@@ -16,7 +18,14 @@ settings.register_profile(
 settings.register_profile(
     "explore", parent=settings.get_profile("suite"), derandomize=False, max_examples=2000
 )
+settings.register_profile(  # a failure is a failure: it need not be a small one
+    "mutants", parent=settings.get_profile("suite"), phases=(Phase.explicit, Phase.generate)
+)
 settings.load_profile("suite")
+
+# Else each process that a test starts compiles the whole product anew, which takes half a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 

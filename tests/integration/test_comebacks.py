@@ -11,6 +11,7 @@ import pytest
 from rig import Node, Sidecar, client_of, sidecar_of
 from sidecar import feed
 from sidecar.devnet.rows import snapshot_rows
+from sidecar.node import follow
 from sidecar.node.log import LogReader, list_segments
 from sidecar.node.snapshot import AccountRow
 from sidecar.node.transitions import BID, BookAdded, Fill
@@ -42,6 +43,7 @@ async def test_a_node_that_went_another_way_leaves_nothing_of_the_first(
 ) -> None:
     monkeypatch.setattr(feed, "REBUILD_RETRY_S", 0.04)
     monkeypatch.setattr(feed, "REBUILD_RETRY_MAX_S", 0.4)
+    monkeypatch.setattr(follow, "FOLLOW_POLL_S", 0.05)  # a few looks find a file to be gone
     first = Node(tmp_path / "ipc", segment_blocks=10)
     second = Node(tmp_path / "again", segment_blocks=10, actions_per_block=30)
     with first, second:
@@ -134,6 +136,7 @@ async def test_a_log_that_was_cut_ends_the_run_and_the_next_one_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replica, "REBUILD_QUIET_S", 0.2)
+    monkeypatch.setattr(follow, "FOLLOW_POLL_S", 0.05)  # a few looks find a file to be gone
     with Node(tmp_path / "ipc", segment_blocks=10) as node:
         node.step(95)
         async with (

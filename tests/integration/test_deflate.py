@@ -13,6 +13,17 @@ from rig import Node, sidecar_of
 pytestmark = pytest.mark.anyio
 
 
+async def subscribe(websocket: Any, wanted: list[Any]) -> list[Any]:
+    """All messages up to the last response."""
+    for subscription in wanted:
+        await websocket.send(json.dumps({"method": "subscribe", "subscription": subscription}))
+    found = list[Any]()
+    with anyio.fail_after(20):
+        while [one["channel"] for one in found].count("subscriptionResponse") < len(wanted):
+            found.append(json.loads(await websocket.recv()))
+    return found
+
+
 async def read(websocket: Any, until: int) -> list[Any]:
     """All messages up to that height."""
     found = list[Any]()
@@ -38,13 +49,11 @@ async def test_both_kinds_of_clients_see_the_same(tmp_path: Path, topics: int) -
         ):
             assert [one.name for one in deflate.protocol.extensions] == ["permessage-deflate"]
             assert plain.protocol.extensions == []
-            for websocket in (plain, deflate):
-                for subscription in wanted[:topics]:
-                    request = {"method": "subscribe", "subscription": subscription}
-                    await websocket.send(json.dumps(request))
+            seen = [await subscribe(websocket, wanted[:topics]) for websocket in (plain, deflate)]
             for _ in range(30):
                 await sidecar.reaches(node.step())
-            seen = [await read(websocket, node.chain.height) for websocket in (plain, deflate)]
+            for messages, websocket in zip(seen, (plain, deflate), strict=True):
+                messages.extend(await read(websocket, node.chain.height))
             assert seen[0] == seen[1]
 
 

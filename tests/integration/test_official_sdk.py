@@ -30,6 +30,8 @@ def server(tmp_path: Path, start: Start, serve: Serve) -> Server:
 def info(server: Server) -> Iterator[Info]:
     client = Info(base_url=server.url)
     yield client
+    client.ws_manager.ws.keep_running = False
+    server.kill()  # else its thread may wait ten seconds for a message on a socket that it closed
     client.disconnect_websocket()
     client.ws_manager.join()
     client.session.close()

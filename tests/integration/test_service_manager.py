@@ -163,7 +163,7 @@ def test_a_loop_that_is_blocked_does_not_feed_the_watchdog(
 def test_it_is_ready_at_the_head_and_not_before(manager: Manager, tmp_path: Path) -> None:
     """Reading so many blocks takes a while; meanwhile it says that it starts."""
     with Node(tmp_path / "ipc") as node:
-        node.step(4_000)
+        node.step(1_500)
         flags = ("--source-path", str(tmp_path / "ipc"), *FLAGS)
         output = tmp_path / "out"
         with service(*flags, output=output, NOTIFY_SOCKET=str(manager.path)):
@@ -172,7 +172,7 @@ def test_it_is_ready_at_the_head_and_not_before(manager: Manager, tmp_path: Path
             assert found is not None
             url = f"http://127.0.0.1:{found[1]}/info"
             with urllib.request.urlopen(url, b'{"type": "serverInfo"}', timeout=10) as response:
-                assert json.load(response)["height"] == 4_000
+                assert json.load(response)["height"] == 1_500
             assert manager.said[0].startswith("STATUS=height 0, starting")
 
 

@@ -1,5 +1,6 @@
 """permessage-deflate: what is agreed on, what real clients read, and what can't be done to us."""
 
+import random
 import zlib
 from collections.abc import Callable
 from itertools import pairwise, product
@@ -16,7 +17,7 @@ from wsproto.connection import Connection
 from wsproto.events import TextMessage
 from wsproto.extensions import PerMessageDeflate
 
-from sidecar.limits import DEFLATE_BYTES_MIN, MESSAGE_BYTES_MAX
+from sidecar.limits import DEFLATE_BYTES_MIN, DEFLATE_LEVEL, MESSAGE_BYTES_MAX
 from sidecar.protocol import frames
 from sidecar.protocol.deflate import NAME, WINDOW_BITS, compress, negotiate
 from sidecar.protocol.inbound import unmask
@@ -255,6 +256,25 @@ def test_what_inflates_to_nothing_comes_to_an_end(name: str) -> None:
     (event,) = events
     assert isinstance(event, Violation)
     assert event.code == code
+
+
+@pytest.mark.parametrize(("streams", "read"), [(63, True), (64, False)])
+def test_a_message_has_so_many_final_blocks_and_no_more(streams: int, read: bool) -> None:
+    (event,) = received(from_client(0xC1, final(b"a") * streams + deflated(b"b")))
+    assert isinstance(event, Message if read else Violation)
+
+
+def test_a_message_that_becomes_smaller_is_compressed_and_no_other() -> None:
+    """What can't be made smaller, then more and more of one letter: at some length it pays."""
+    chance, found = random.Random(1), list[int]()
+    for letters in range(40):
+        payload = chance.randbytes(DEFLATE_BYTES_MIN) + b"a" * letters
+        deflate = zlib.compressobj(DEFLATE_LEVEL, zlib.DEFLATED, -WINDOW_BITS, 5)
+        size = len(deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)) - 4
+        assert (compress(payload) is not None) is (size < len(payload))
+        found.append(size - len(payload))
+    assert 0 in found
+    assert max(one for one in found if one < 0) > -8
 
 
 def test_a_message_may_be_longer_compressed_than_plain() -> None:

@@ -1,23 +1,27 @@
+import random
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.client import ClientProtocol
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 from wsproto.connection import CLIENT, Connection
 from wsproto.events import CloseConnection, Ping, Pong, TextMessage
 
-from sidecar.limits import CLOSE_REASON_BYTES_MAX
-from sidecar.protocol import frames
+from sidecar.limits import CLOSE_REASON_BYTES_MAX, DEFLATE_BYTES_MIN
+from sidecar.protocol import deflate, frames
 
 LENGTHS = [0, 1, 125, 126, 127, 65535, 65536, 70000]
 
 
-def read_by_websockets(data: bytes) -> list[Frame]:
+def read_by_websockets(data: bytes, *extensions: Extension) -> list[Frame]:
     client = ClientProtocol(parse_uri("ws://test/"), state=State.OPEN, max_size=None)
+    client.extensions = list(extensions)
     client.receive_data(data)
     assert client.parser_exc is None
     events = client.events_received()
@@ -41,6 +45,47 @@ def test_text_of_every_length_form_is_read_by_both_clients(length: int) -> None:
     ]
     text = "".join(e.data for e in read_by_wsproto(frame) if isinstance(e, TextMessage))
     assert text.encode() == payload
+
+
+DEFLATED = [  # lengths and how many letters: deflated, they are of each form of length
+    (DEFLATE_BYTES_MIN, 1),
+    (200, 1),
+    (70_000, 1),
+    (90_000, 200),
+    (400_000, 256),
+]
+
+
+@pytest.mark.parametrize(("length", "letters"), DEFLATED)
+def test_what_is_deflated_is_read_by_who_took_the_extension(length: int, letters: int) -> None:
+    chance = random.Random(length)
+    payload = bytes(chance.choices(range(32, min(127, 32 + letters)), k=length))
+    frame = frames.deflated(frames.text(payload))
+    assert len(frame) < length
+    (read,) = read_by_websockets(frame, PerMessageDeflate(True, True, 15, 15))
+    assert (read.opcode, read.data, read.fin) == (Opcode.TEXT, payload, True)
+
+
+@pytest.mark.parametrize("form", [125, 126, 65_535, 65_536])
+def test_deflated_lengths_have_the_shortest_form(
+    form: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deflate, "compress", lambda payload: payload[:form])
+    frame = frames.deflated(frames.text(bytes(65_600)))
+    heads = {125: b"\xc1\x7d", 126: b"\xc1\x7e\x00\x7e", 65_535: b"\xc1\x7e\xff\xff"}
+    assert frame == heads.get(form, b"\xc1\x7f" + (65_536).to_bytes(8, "big")) + bytes(form)
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536])
+def test_where_compressing_does_not_pay_the_frame_stays_as_it_is(
+    length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it is the payload that is looked at, whatever the form of the length before it."""
+    seen: list[bytes] = []
+    monkeypatch.setattr(deflate, "compress", seen.append)
+    frame = frames.text(bytes(length))
+    assert frames.deflated(frame) is frame
+    assert seen == [bytes(length)]
 
 
 @given(st.lists(st.text(max_size=300), max_size=5))

@@ -27,9 +27,13 @@ def measured_in_steps(data: bytes) -> int:
     return 0
 
 
-@pytest.mark.parametrize("behind", [b"", b"GET / HTTP", b"\n\x00\r\r"])
+@pytest.mark.parametrize("behind", [b"", b"GET / HTTP", b"\n\x00\r\r", HEAD])
 def test_only_the_head_is_measured_and_searched(behind: bytes) -> None:
     assert measure(bytearray(HEAD + behind), 0) == len(HEAD)
+
+
+def test_a_head_may_be_nothing_but_its_end() -> None:
+    assert measure(bytearray(b"\r\n\r\nGET /"), 0) == 4
 
 
 def test_an_incomplete_head_has_no_size() -> None:

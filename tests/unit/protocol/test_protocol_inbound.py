@@ -67,6 +67,19 @@ def test_sizes_at_the_edges_are_read(size: int) -> None:
     assert take_text(data[:-1], 0) is None or not size
 
 
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 300])
+def test_a_frame_that_is_not_whole_is_not_taken_wherever_it_is_cut(size: int) -> None:
+    data = frame(0x81, b"y" * size, b"abcd")
+    assert [take_text(data[:end], 0) for end in range(len(data))] == [None] * len(data)
+    assert take_text(data, 0) is not None
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_536])
+def test_a_length_that_has_a_shorter_form_is_not_taken(size: int) -> None:
+    assert take_text(frame(0x81, b"y" * size, b"abcd", longer=2), 0) is None
+    assert size != 125 or take_text(frame(0x81, b"y" * size, b"abcd", longer=1), 0) is None
+
+
 def test_longer_than_a_message_may_be_is_not_taken() -> None:
     assert take_text(frame(0x81, b"z" * (MESSAGE_BYTES_MAX + 1), b"abcd"), 0) is None
     data = frame(0x81, b"z" * 200, b"abcd")

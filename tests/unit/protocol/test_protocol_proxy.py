@@ -59,8 +59,9 @@ def test_a_header_says_whose_connection_it_is(data: bytes, address: str | None) 
     ],
 )
 def test_what_is_no_header_is_refused(data: bytes) -> None:
-    with pytest.raises(HttpRefused):
+    with pytest.raises(HttpRefused) as refused:
         read_header(data)
+    assert refused.value.status == 400
 
 
 @given(data=st.binary(max_size=60), good=st.booleans())

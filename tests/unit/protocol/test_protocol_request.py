@@ -11,6 +11,10 @@ def test_the_target_splits_at_the_first_question_mark() -> None:
     assert (request.path, request.query) == ("/a%3Fb", "c=1?d")
 
 
+def test_a_request_has_no_body_unless_it_is_given_one() -> None:
+    assert a_request().body == b""
+
+
 def test_repeated_headers_join_in_the_order_of_arrival() -> None:
     request = a_request("/", ("accept", "a"), ("host", "h"), ("accept", "b, c"))
     assert request.header("accept") == "a, b, c"

@@ -1,3 +1,4 @@
+import zlib
 from itertools import pairwise
 
 import pytest
@@ -155,6 +156,28 @@ def test_messages_of_every_length_form(length: int) -> None:
 )
 def test_violations(data: bytes, code: int) -> None:
     assert the_violation(data).code == code
+
+
+def compressed(payload: bytes) -> bytes:
+    deflater = zlib.compressobj(wbits=-15)
+    deflated = deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    return frame(Opcode.TEXT, deflated[:-4], rsv=4)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (frame(Opcode.PING, rsv=4), Violation(1002, "RSV1 on a frame that can't be compressed")),
+        (frame(Opcode.TEXT, b"\xff", rsv=4), Violation(1007, "a message can't be inflated")),
+        (compressed(b"x" * 101), Violation(1009, "a message is longer than 100 bytes")),
+        (compressed(b"\xff"), Violation(1007, "a text or a close reason is not UTF-8")),
+        (compressed(b"x" * 100), Message("x" * 100)),
+    ],
+)
+def test_what_is_wrong_with_a_compressed_message_is_said(data: bytes, said: Event) -> None:
+    server = WebSocketConnection(deflate=True, message_bytes_max=100)
+    assert server.receive(text("before") + data) == [Message("before"), said]
+    assert server.can_send is isinstance(said, Message)
 
 
 def test_what_is_complete_before_a_violation_is_still_reported() -> None:

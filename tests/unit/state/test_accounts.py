@@ -76,6 +76,19 @@ def test_a_position_grows_shrinks_flips_and_ends() -> None:
     assert not alice.positions
 
 
+def test_a_position_from_before_the_state_began_has_no_known_cost() -> None:
+    state = after(trade(2, 100, start=3))
+    assert state.users.get(ALICE).positions[1] == Position(5 * PX, 200 * PX)
+    assert state.users.get(BOB).positions[1] == Position(-5 * PX, 200 * PX)
+
+
+def test_funding_is_counted_where_there_is_no_position_any_more() -> None:
+    state = after(FundingSettled(1, 1, 1, 1, ((ALICE, 1, -3 * PX), (ALICE, 1, PX))))
+    alice = state.users.get(ALICE)
+    assert (alice.balance, alice.funding_paid) == (-2 * PX, {1: 2 * PX})
+    assert not alice.positions
+
+
 def test_an_isolated_margin_comes_from_the_balance_and_goes_back() -> None:
     state = after(
         LedgerChanged(ALICE, "deposit", 1_000 * PX),

@@ -1,5 +1,7 @@
 """The book against a model, and each rule by name."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -38,6 +40,15 @@ class BookMachine(RuleBasedStateMachine):
         self.book.add(order(self.next_oid, side, px, sz), before, self.touched[side])
         self.model.add(self.next_oid, side, px, sz, before)
         self.next_oid += 1
+
+    @rule(side=st.sampled_from(SIDES), px=st.integers(95, 125), sz=st.integers(0, 5))
+    def append(self, side: int, px: int, sz: int) -> None:
+        """Nobody is told of the level, so whoever follows begins anew."""
+        self.end_block()
+        self.book.append(order(self.next_oid, side, px, sz))
+        self.model.add(self.next_oid, side, px, sz, 0)
+        self.next_oid += 1
+        self.aggregation = Aggregation(self.book, 2, 1)
 
     @rule(data=st.data(), sz=st.integers(0, 5))
     def change(self, data: st.DataObject, sz: int) -> None:
@@ -103,6 +114,27 @@ def test_insert_before_an_order_that_is_elsewhere_is_a_mismatch() -> None:
         book.add(order(2, ASK, 101, 5), 1, {})
 
 
+PUTS: list[Callable[[Book, Order], None]] = [lambda book, one: book.add(one, 0, {}), Book.append]
+
+
+@pytest.mark.parametrize("put", PUTS)
+def test_prices_sizes_and_ids_are_held_to_their_least(put: Callable[[Book, Order], None]) -> None:
+    book = Book()
+    put(book, order(1, ASK, 100, 5))
+    for oid, px, sz, wrong in (
+        (1, 100, 5, "order 1 is added but rests already"),
+        (2, 0, 5, "order 2 is added at 0 with size 5"),
+        (2, 100, -1, "order 2 is added at 100 with size -1"),
+        (-1, 100, 5, "order -1 is added at 100 with size 5"),
+    ):
+        with pytest.raises(StateMismatch, match=wrong):
+            put(book, order(oid, ASK, px, sz))
+    for oid, px in ((0, 100), (2, 1)):
+        put(book, order(oid, ASK, px, 0))
+    assert [one.oid for one in book.queue(ASK)] == [2, 1, 0]
+    assert all(one.status is None for one in book.queue(ASK))
+
+
 def test_orphans_and_duplicates_are_mismatches() -> None:
     book = Book()
     book.add(order(1, ASK, 100, 5), 0, {})
@@ -136,6 +168,8 @@ PX = 10**8
         ("99999", 2, 1, "99000", "100000"),
         ("106123", 5, 1, "106120", "106130"),
         ("0.00017123", 3, 1, "0.000171", "0.000172"),
+        ("0.00017123", 5, 1, "0.00017123", "0.00017123"),
+        ("0.00000123", 5, 1, "0.00000123", "0.00000123"),
     ],
 )
 def test_buckets_round_bids_down_and_asks_up(

@@ -36,6 +36,16 @@ def test_silence_and_age(silence: float, age: float, state: str) -> None:
     assert health.label(1) == (None if state == LIVE else state)
 
 
+def test_a_state_without_any_block_has_no_age() -> None:
+    health = Health(ChainState(), Bounds(stale_ns=3 * S, behind_ns=10 * S))
+    health.observe(0, 1_767_000_000 * S)
+    health.observe(3 * S, 1_767_000_003 * S)
+    assert (health.age_ns, health.feed.state) == (0, LIVE)
+    health.observe(3 * S + 1, 1_767_000_003 * S)
+    assert health.feed.state == STALE
+    assert health.feed.reason == "the node has written no block for 3 s"
+
+
 def test_the_next_block_ends_silence_at_once() -> None:
     _, health = made()
     health.observe(0, 100 * S)

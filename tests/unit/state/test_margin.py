@@ -1,0 +1,145 @@
+"""What margin allows, worked out by hand: each bound holds, and one unit less does not."""
+
+import pytest
+
+from sidecar.fixed import SCALE
+from sidecar.node.transitions import MarketListed
+from sidecar.state.accounts import Accounts, Leverage, Position
+from sidecar.state.margin import is_liquidatable, margin_lacks, max_leverage_at
+from sidecar.state.market import Market
+from sidecar.state.users import User, Users
+
+U = SCALE  # one, of anything
+TIERS = ((0, 20), (10_000 * U, 10))
+ISOLATED = Leverage(10, is_cross=False)
+
+
+class Case:
+    """A user of two markets, TOYOTA at 100 and SONY at 50."""
+
+    def __init__(self, balance: int, mark: int = 100 * U) -> None:
+        self.markets = {
+            1: Market(MarketListed(1, "TOYOTA", 2, 20, margin_tiers=TIERS)),
+            2: Market(MarketListed(2, "SONY", 2, 20)),
+        }
+        self.markets[1].mark_px = mark
+        self.markets[2].mark_px = 50 * U
+        users = Users()
+        self.accounts = Accounts(users, self.markets)
+        self.user: User = users.get(b"u" * 20)
+        self.user.balance = balance
+
+    def holds(self, position: Position, leverage: Leverage | None = None) -> "Case":
+        self.user.positions[1] = position
+        self.user.leverages = None if leverage is None else {1: leverage}
+        return self
+
+    def lacks(self, sz: int) -> bool:
+        return margin_lacks(self.accounts, self.markets, self.user, self.markets[1], sz)
+
+    @property
+    def liquidatable(self) -> bool:
+        return is_liquidatable(self.accounts, self.markets, self.user)
+
+
+def long(cost: int = 1_000 * U, margin: int = 0) -> Position:
+    return Position(10 * U, cost, margin)
+
+
+@pytest.mark.parametrize("sz", [10 * U, -10 * U])
+def test_a_cross_position_takes_its_initial_margin_and_the_fee(sz: int) -> None:
+    needed = 50 * U + 45_000_000  # a twentieth of 1,000, and 4.5 basis points
+    assert not Case(needed).lacks(sz)
+    assert Case(needed - 1).lacks(sz)
+
+
+def test_of_a_cross_position_that_grows_all_of_it_is_counted_once() -> None:
+    needed = 75 * U + 22_500_000  # a twentieth of 1,500; the fee of 500
+    assert not Case(needed).holds(long()).lacks(5 * U)
+    assert Case(needed - 1).holds(long()).lacks(5 * U)
+
+
+def test_other_cross_positions_keep_theirs() -> None:
+    for short_of_it in (0, 1):
+        case = Case(10 * U + 50 * U + 45_000_000 - short_of_it)
+        case.user.positions[2] = Position(4 * U, 200 * U)
+        assert case.lacks(10 * U) is bool(short_of_it)
+
+
+@pytest.mark.parametrize("sz", [-4 * U, -10 * U])
+@pytest.mark.parametrize("leverage", [None, ISOLATED])
+def test_what_makes_a_position_smaller_needs_none(sz: int, leverage: Leverage | None) -> None:
+    assert not Case(-5_000 * U).holds(long(), leverage).lacks(sz)
+
+
+def test_a_cross_position_that_turns_takes_what_the_new_one_does() -> None:
+    needed = 50 * U + 90_000_000  # of ten the other way; the fee of twenty
+    assert not Case(needed).holds(long()).lacks(-20 * U)
+    assert Case(needed - 1).holds(long()).lacks(-20 * U)
+
+
+def test_an_isolated_position_takes_its_margin_out_of_what_is_free() -> None:
+    needed = 100 * U + 45_000_000  # a tenth of 1,000, and the fee
+    for short_of_it in (0, 1):
+        case = Case(needed + 10 * U - short_of_it)
+        case.user.leverages = {1: ISOLATED}
+        case.user.positions[2] = Position(4 * U, 200 * U)  # keeps 10
+        assert case.lacks(10 * U) is bool(short_of_it)
+
+
+def test_an_isolated_position_must_not_be_due_for_liquidation_at_once() -> None:
+    """At 91 it has lost 90; one more adds 9.1, and a fortieth of 1,001 has to be kept."""
+    least = 90 * U + 25 * U + 2_500_000 - 9 * U - 10_000_000
+    for short_of_it in (0, 1):
+        case = Case(1_000 * U, mark=91 * U).holds(long(margin=least - short_of_it), ISOLATED)
+        assert case.lacks(U) is bool(short_of_it)
+
+
+@pytest.mark.parametrize("lost", [0, 10 * U])
+def test_an_isolated_position_that_turns_gives_back_what_is_left_of_its_margin(lost: int) -> None:
+    needed = 50 * U - (100 * U - lost) + 67_500_000  # of five the other way; the fee of fifteen
+    for short_of_it in (0, 1):
+        case = Case(needed - short_of_it).holds(long(1_000 * U + lost, 100 * U), ISOLATED)
+        assert case.lacks(-15 * U) is bool(short_of_it)
+
+
+def test_the_cross_side_is_due_below_its_maintenance_margin() -> None:
+    assert not Case(25 * U).holds(long()).liquidatable  # a fortieth of 1,000
+    assert Case(25 * U - 1).holds(long()).liquidatable
+    assert not Case(35 * U).holds(long(1_010 * U)).liquidatable
+    assert Case(35 * U - 1).holds(long(1_010 * U)).liquidatable
+
+
+def test_without_cross_positions_nothing_of_it_is_due() -> None:
+    assert not Case(-U).liquidatable
+    assert not Case(-U).holds(long(margin=25 * U), ISOLATED).liquidatable
+
+
+def test_an_isolated_position_is_due_below_its_own_whatever_the_balance() -> None:
+    rich = 10_000 * U
+    assert not Case(rich).holds(long(margin=25 * U), ISOLATED).liquidatable
+    assert Case(rich).holds(long(margin=25 * U - 1), ISOLATED).liquidatable
+    assert not Case(rich).holds(long(1_010 * U, 35 * U), ISOLATED).liquidatable
+    assert Case(rich).holds(long(1_010 * U, 35 * U - 1), ISOLATED).liquidatable
+    assert not Case(rich).holds(Position(0, 0, -1), ISOLATED).liquidatable  # of size 0
+
+
+def test_maintenance_goes_up_by_tiers_without_a_step() -> None:
+    """Up to 10,000 a fortieth, from there on a twentieth of what is above it."""
+    for notional, kept in ((10_000, 250), (12_000, 350)):
+        position = Position(notional * U // 100, notional * U)
+        assert not Case(kept * U).holds(position).liquidatable
+        assert Case(kept * U - 1).holds(position).liquidatable
+
+
+@pytest.mark.parametrize(
+    ("notional", "leverage"),
+    [(0, 20), (10_000 * U - 1, 20), (10_000 * U, 10), (10**18, 10)],
+)
+def test_the_highest_leverage_is_the_tiers(notional: int, leverage: int) -> None:
+    assert max_leverage_at(MarketListed(1, "A", 2, 20, margin_tiers=TIERS), notional) == leverage
+
+
+def test_the_highest_leverage_without_tiers_is_the_markets() -> None:
+    assert max_leverage_at(MarketListed(1, "A", 2, 7), 10**18) == 7
+    assert max_leverage_at(MarketListed(1, "A"), 1) is None
