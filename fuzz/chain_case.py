@@ -18,7 +18,7 @@ from sidecar.state.orders import StatusRow
 HEIGHT = 90
 FOLLOWING = 6  # blocks behind it
 # Few accounts, and all that may happen to them: a crash with liquidations, funding, agents.
-_CONFIG = DevnetConfig(
+CONFIG = DevnetConfig(
     path="unused",
     seed=7,
     actions_per_block=8,
@@ -35,7 +35,7 @@ _KEPT = {StatusRow: 250, FillRow: 120, TradeRow: 40}  # the newest ones
 @cache
 def blocks() -> list[Block]:
     """As a log holds them, from the first one on."""
-    chain = Chain(_CONFIG)
+    chain = Chain(CONFIG)
     return [decode_block(encode_block(chain.step())) for _ in range(HEIGHT + FOLLOWING)]
 
 

@@ -125,7 +125,7 @@ def _parameters(kind: Any) -> dict[str, Any]:
         "startTime": start,
         "endTime": start + 90_000,
         "aggregateByTime": True,
-        "oid": next(iter(holder.orders or {1: None})),
+        "oid": next(iter(state.markets[0].book.orders)),
         "n": 5,
         "nSigFigs": 4,
         "nLevels": 7,

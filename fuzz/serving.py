@@ -1,0 +1,113 @@
+"""What the pipeline does with a node's blocks, for somebody who reads everything."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+import chain_case
+from sidecar.api.channels import REGISTRY, Channels
+from sidecar.api.channels.candle import INTERVALS
+from sidecar.api.info import HANDLERS, answer_info
+from sidecar.api.messages import ChainedPush, encode, hex_text
+from sidecar.api.topics import Topic
+from sidecar.errors import RequestInvalid, StateUnavailable
+from sidecar.node.transitions import Block
+from sidecar.state.chain import ChainState
+from sidecar.state.checkpoint import checkpoint_rows, restore_rows
+from sidecar.state.health import Bounds, Health
+
+_FOR_EVER = 1 << 62
+_ENCODE = msgspec.msgpack.Encoder().encode
+_CHECKPOINTED = ("height", "time_ns")
+_USERS = 2  # whose topics are read
+_NO_BOUNDS = Bounds(_FOR_EVER, _FOR_EVER)
+
+
+class Reader:
+    """A server of one state, lenient as the product's is, and one who reads all of it."""
+
+    def __init__(self, state: ChainState) -> None:
+        self.state = state
+        self._health = state.health = Health(state, _NO_BOUNDS)
+        self._health.note_block(0, 0, 0)
+        self._channels = Channels(state)
+        self._last: dict[Topic, int] = {}
+        self._open_all()
+
+    def follow(self, blocks: Iterable[Block]) -> None:
+        """Applies them, and encodes all that is sent."""
+        for block in blocks:
+            for topic, message in self._channels.publish(self.state.apply(block)):
+                encode(message)
+                assert message.height == block.height
+                if isinstance(message, ChainedPush):
+                    assert topic not in self._last or message.prev == self._last[topic]
+                    self._last[topic] = message.height
+            self._open_all()
+
+    def check(self) -> None:
+        """Asks everything, looks at everything, and makes a checkpoint that can be read."""
+        state = self.state
+        for market in state.markets.values():
+            if market.fault is None:
+                market.book.check_invariants()
+        if not state.faults:
+            state.orders.check_invariants()
+        for topic in self._channels_open():
+            snapshot = self._channels.snapshot(topic)
+            if snapshot is not None:
+                encode(snapshot)
+        for name in HANDLERS:
+            self._ask(name)
+        if not state.faults:  # what is wrong is not kept
+            self._check_checkpoint()
+
+    def _check_checkpoint(self) -> None:
+        state, restored = self.state, ChainState(strict=False)
+        rows = list(checkpoint_rows(state))
+        restore_rows(restored, state.height, state.time_ns, rows)
+        assert list(checkpoint_rows(restored)) == rows
+        for row in rows:
+            _ENCODE(row)
+
+    def _channels_open(self) -> list[Topic]:
+        return [topic for kind in REGISTRY for topic in self._open_of(kind.name)]
+
+    def _open_of(self, name: str) -> list[Topic]:
+        return self._channels._channels[name].open_topics()  # noqa: SLF001 - they have no better way
+
+    def _open_all(self) -> None:
+        """A topic of each kind: of markets the newest two, of users as many."""
+        coins = list(self.state.by_symbol)[-2:]
+        users = [hex_text(one) for one in list(self.state.users.by_address)[-_USERS:]]
+        for kind in REGISTRY:
+            fields = kind.parameters.__struct_encode_fields__
+            for coin in coins if "coin" in fields else [""]:
+                for user in users if "user" in fields else [""]:
+                    self._open({"type": kind.name, "coin": coin, "user": user, "interval": "1h"})
+        for coin in coins:
+            self._open({"type": "l2Book", "coin": coin, "nSigFigs": 3})
+
+    def _open(self, subscription: dict[str, object]) -> None:
+        try:
+            topic = self._channels.resolve(subscription)
+        except RequestInvalid:  # another kind of node's
+            return
+        if topic not in self._open_of(topic.channel.name):
+            topic.channel.open(topic)
+
+    def _ask(self, name: str) -> None:
+        for coin in list(self.state.by_symbol)[-1:]:
+            for user in list(self.state.users.by_address)[-_USERS:]:
+                candles = [{"coin": coin, "interval": one} for one in INTERVALS[::6]]
+                asked = {"type": name, "coin": coin, "user": hex_text(user), "startTime": 0}
+                asked |= {"oid": 1, "req": candles[0]}
+                try:
+                    encode(answer_info(self.state, asked))
+                except (RequestInvalid, StateUnavailable):
+                    continue
+
+
+def new_reader() -> Reader:
+    """Of a development chain's state."""
+    return Reader(chain_case.new_state(strict=False))
