@@ -29,7 +29,7 @@ CONFIG = DevnetConfig(
     funding_ms=3_000,
     moves=(Move("TOYOTA", 25, -30, 15), Move("SONY", 50, 35, 20)),
 )
-_KEPT = {StatusRow: 250, FillRow: 120, TradeRow: 40}  # the newest ones
+_KEPT = {StatusRow: 60, FillRow: 40, TradeRow: 12}  # the newest ones
 
 
 @cache

@@ -9,6 +9,7 @@ input that takes long is named while it goes on; one that takes very long, or mu
 finding.
 """
 
+import logging
 import random
 import sys
 import time
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import atheris
+import structlog
 
 from targets import load
 
@@ -38,6 +40,7 @@ def main() -> None:
     if not seconds.isdigit():
         target.check(Path(seconds).read_bytes())
         return
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     found = HERE.parent / "build" / "fuzz" / name
     found.mkdir(parents=True, exist_ok=True)
     flags = [*FLAGS, f"-max_total_time={seconds}", f"-artifact_prefix={found}/", *rest]

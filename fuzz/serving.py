@@ -1,24 +1,26 @@
 """What the pipeline does with a node's blocks, for somebody who reads everything."""
 
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 
 import chain_case
 from sidecar.api.channels import REGISTRY, Channels
-from sidecar.api.channels.candle import INTERVALS
 from sidecar.api.info import HANDLERS, answer_info
 from sidecar.api.messages import ChainedPush, encode, hex_text
 from sidecar.api.topics import Topic
 from sidecar.errors import RequestInvalid, StateUnavailable
 from sidecar.node.transitions import Block
+from sidecar.state.candles import INTERVALS
 from sidecar.state.chain import ChainState
 from sidecar.state.checkpoint import checkpoint_rows, restore_rows
 from sidecar.state.health import Bounds, Health
+from sidecar.state.users import User
 
 _FOR_EVER = 1 << 62
 _ENCODE = msgspec.msgpack.Encoder().encode
-_CHECKPOINTED = ("height", "time_ns")
 _USERS = 2  # whose topics are read
 _NO_BOUNDS = Bounds(_FOR_EVER, _FOR_EVER)
 
@@ -51,14 +53,13 @@ class Reader:
         for market in state.markets.values():
             if market.fault is None:
                 market.book.check_invariants()
-        if not state.faults:
-            state.orders.check_invariants()
         for topic in self._channels_open():
             snapshot = self._channels.snapshot(topic)
             if snapshot is not None:
                 encode(snapshot)
-        for name in HANDLERS:
-            self._ask(name)
+        for user in list(state.users.by_address.values())[-_USERS:]:
+            for name in HANDLERS:
+                self._ask(name, user)
         if not state.faults:  # what is wrong is not kept
             self._check_checkpoint()
 
@@ -96,16 +97,16 @@ class Reader:
         if topic not in self._open_of(topic.channel.name):
             topic.channel.open(topic)
 
-    def _ask(self, name: str) -> None:
+    def _ask(self, name: str, user: User) -> None:
+        """One request in all forms that the state has something for."""
+        orders: list[Any] = [1, *list(user.resting)[:2], *map(hex_text, list(user.cloids or ())[:2])]
         for coin in list(self.state.by_symbol)[-1:]:
-            for user in list(self.state.users.by_address)[-_USERS:]:
-                candles = [{"coin": coin, "interval": one} for one in INTERVALS[::6]]
-                asked = {"type": name, "coin": coin, "user": hex_text(user), "startTime": 0}
-                asked |= {"oid": 1, "req": candles[0]}
-                try:
-                    encode(answer_info(self.state, asked))
-                except (RequestInvalid, StateUnavailable):
-                    continue
+            asked = {"type": name, "coin": coin, "user": hex_text(user.address), "startTime": 0}
+            for oid in orders if name == "orderStatus" else orders[:1]:
+                for interval in INTERVALS[::6] if name == "candleSnapshot" else INTERVALS[:1]:
+                    form = {"oid": oid, "req": {"coin": coin, "interval": interval}}
+                    with suppress(RequestInvalid, StateUnavailable):
+                        encode(answer_info(self.state, asked | form))
 
 
 def new_reader() -> Reader:

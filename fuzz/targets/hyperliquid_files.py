@@ -1,0 +1,123 @@
+"""The files of a Hyperliquid node, hour by hour: blocks whose heights go up by one, silence,
+`LogCorrupt`, `LogGap` or `SourceMissing` that name the place; the same blocks when they are read
+while they grow, in whatever pieces. A lenient state takes the blocks, and all that readers are sent
+of it can be encoded.
+"""
+
+import random
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import filesets
+from cutting import at_random
+from filesets import File
+from mutators.files import mutate_files
+from mutators.jsons import mutate_lines
+from scratch import scratch
+from serving import Reader
+from sidecar.errors import LogCorrupt, LogGap, NodeError, SourceMissing
+from sidecar.node.hyperliquid import DiffReader, HyperliquidReader
+from sidecar.node.hyperliquid.diff_reader import BookStep
+from sidecar.node.snapshot import MarketRow
+from sidecar.node.transitions import Block, MarketListed
+from sidecar.state.chain import ChainState
+from sidecar.state.checkpoint import restore_rows
+
+AIMED_AT = tuple(
+    f"sidecar.node.hyperliquid.{name}"
+    for name in ("reader", "stream", "files", "lines", "hours", "seek", "diff_reader")
+)
+AFTER = 100  # the height of the snapshot that the files follow
+_ONLY = "node_raw_book_diffs_by_block/hourly/20260505/17"
+_MARKETS = {"BTC": 0}
+_QUIET_S = 5.0
+_LOOKS = 4
+_BLOCKS_MAX = 50
+
+Outcome = tuple[list[Block], type[NodeError] | None]
+
+
+class _Follower:
+    """Reads whenever it is told to. Time goes on when it is told, too."""
+
+    def __init__(self, directory: Path) -> None:
+        self._now_ns = 0
+        self.reader = HyperliquidReader(
+            directory, after=AFTER, markets=_MARKETS, quiet_s=_QUIET_S, clock=lambda: self._now_ns
+        )
+        self.blocks: list[Block] = []
+        self.error: NodeError | None = None
+
+    def look(self) -> None:
+        """Reads what is there; the first error is the last."""
+        if self.error is not None:
+            return
+        try:
+            while (block := self.reader.next_block()) is not None:
+                assert block.height == self.reader.height == AFTER + len(self.blocks) + 1
+                self.blocks.append(block)
+        except (LogCorrupt, LogGap, SourceMissing) as error:
+            assert error.path is not None
+            self.error = error
+        self.reader.behind()
+
+    def finish(self) -> "_Follower":
+        """Reads all there is, with pauses long enough for a node to be dead."""
+        for _ in range(_LOOKS):
+            self.look()
+            self._now_ns += int(_QUIET_S * 1e9)
+        self.reader.directories()
+        self.reader.close()
+        return self
+
+
+def check(data: bytes) -> None:
+    """Writes the files, reads them, and serves what was read."""
+    files = filesets.decode(data, _ONLY)
+    whole = _read(files, lambda content: [content], lambda _: None)
+    if files == sorted(files, key=_hour) and len({file.name for file in files}) == len(files):
+        pieces = partial(at_random, rng=random.Random(len(data)))
+        growing = _read(files, pieces, _Follower.look)
+        both = min(len(growing.blocks), len(whole.blocks))
+        assert repr(growing.blocks[:both]) == repr(whole.blocks[:both])
+    state = ChainState(strict=False)
+    restore_rows(state, AFTER, 1, [MarketRow(MarketListed(0, "BTC"))])
+    reader = Reader(state)
+    reader.follow(whole.blocks[:_BLOCKS_MAX])
+    reader.check()
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Other files."""
+    return mutate_files(data, rng, mutate_lines, _ONLY)
+
+
+def _hour(file: File) -> tuple[str, int]:
+    *_, date, hour = ("", "", *file.name.split("/"))
+    return date, int(hour) if hour.isdecimal() else -1
+
+
+def _read(
+    files: list[File], pieces: filesets.Pieces, look: Callable[[_Follower], None]
+) -> _Follower:
+    with scratch() as directory:
+        follower = _Follower(directory)
+        filesets.write(directory, files, lambda: look(follower), pieces)
+        follower.finish()
+        if look is not _Follower.look:
+            _check_diffs(directory, follower.blocks)
+    return follower
+
+
+def _check_diffs(directory: Path, blocks: list[Block]) -> None:
+    """The reader of books alone sees the same steps."""
+    with DiffReader(directory, after=AFTER, markets=_MARKETS) as diffs:
+        for block in blocks:
+            try:
+                steps = diffs.next_steps()
+            except (LogCorrupt, LogGap, SourceMissing):
+                return  # a side that only a status knows; a symbol numbered another way
+            assert steps is None or len(steps) == len(
+                [one for one in block.transitions if isinstance(one, BookStep)]
+            )

@@ -1,0 +1,101 @@
+"""An L4 snapshot: refused by `SnapshotInvalid`, or it makes a state or a `StateMismatch`. Its coins and
+their orders are those that a JSON parser finds; they are the same however the file is windowed,
+gzipped or not.
+"""
+
+import gzip
+import random
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mutators.bits import mutate_bytes
+from mutators.jsons import mutate_json
+from scratch import scratch
+from serving import Reader
+from sidecar.errors import SnapshotInvalid, StateMismatch
+from sidecar.node.hyperliquid import snapshot_index
+from sidecar.node.hyperliquid.snapshot import HyperliquidSnapshot
+from sidecar.node.snapshot import MarketRow, RestingRow, Row
+from sidecar.state.chain import ChainState
+from sidecar.state.checkpoint import restore_rows
+
+AIMED_AT = (
+    "sidecar.node.hyperliquid.snapshot",
+    "sidecar.node.hyperliquid.snapshot_index",
+    "sidecar.node.hyperliquid.orders",
+)
+TOKENS = (b"]]],[", b'"BTC",[[', b"[7,[[", b"]]]]]", b' , [ "\\u0042",[[', b"]],[[", b"\x1f\x8b")
+_HEIGHT = 100  # of one that does not say
+_SMALL_WINDOW = 64  # bytes; the product's is far longer than any input
+
+Outcome = tuple[int, list[Row]] | None
+
+
+def check(data: bytes) -> None:
+    """Reads it in four ways."""
+    with scratch() as directory:
+        plain, gzipped = directory / "plain.json", directory / "snapshot.json.gz"
+        plain.write_bytes(data)
+        gzipped.write_bytes(gzip.compress(data, 1))
+        whole = _read(plain)
+        if data[:2] != b"\x1f\x8b":
+            assert repr(_read(gzipped)) == repr(whole)
+        bytes_at_a_time = snapshot_index.L4_INDEX_BYTES
+        try:
+            snapshot_index.L4_INDEX_BYTES = _SMALL_WINDOW
+            assert repr(_read(plain)) == repr(whole)
+        finally:
+            snapshot_index.L4_INDEX_BYTES = bytes_at_a_time
+    if whole is not None:
+        _check_against_parser(data, whole[1])
+        _serve(*whole)
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Another snapshot, mostly plain; white space somewhere, for once."""
+    if data[:2] == b"\x1f\x8b":
+        return mutate_bytes(data, rng)
+    made = mutate_json(data, rng)
+    if rng.random() < 0.1:
+        at = rng.choice([at for at, byte in enumerate(made) if byte in b"[],"] or [0])
+        made = made[:at] + rng.choice((b" ", b"\n", b"\t  ")) + made[at:]
+    return gzip.compress(made, 1) if rng.random() < 0.02 else made
+
+
+def _read(path: Path) -> Outcome:
+    try:
+        try:
+            snapshot = HyperliquidSnapshot(path)
+        except SnapshotInvalid:
+            snapshot = HyperliquidSnapshot(path, _HEIGHT)
+        assert set(snapshot.symbols) == set(snapshot.markets)
+        return snapshot.height, list(snapshot.rows())
+    except SnapshotInvalid as error:
+        assert error.path == path
+        return None
+
+
+def _check_against_parser(data: bytes, rows: list[Row]) -> None:
+    try:
+        tree: Any = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return  # what is between the coins is looked at by its brackets only
+    coins = tree[1] if len(tree) == 2 and isinstance(tree[0], int) else tree
+    symbols = [row.listing.symbol for row in rows if isinstance(row, MarketRow)]
+    assert symbols == [coin[0] for coin in coins]
+    orders = [
+        one[1] if isinstance(one, list) else one for coin in coins for side in coin[1] for one in side
+    ]
+    resting = [order["oid"] for order in orders if not order.get("isTrigger", False)]
+    assert [row.oid for row in rows if isinstance(row, RestingRow)] == resting
+
+
+def _serve(height: int, rows: list[Row]) -> None:
+    state = ChainState(strict=False)
+    try:
+        restore_rows(state, height, 0, rows)
+    except StateMismatch:
+        return
+    Reader(state).check()
