@@ -22,7 +22,7 @@ import structlog
 from targets import load
 
 HERE = Path(__file__).parent
-FLAGS = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=8192", "-use_value_profile=1")
+FLAGS = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=16384", "-use_value_profile=1")
 GUIDED_BY, NOT_BY = ["sidecar", "wsproto", "h11"], ["sidecar.devnet"]
 SLOW_S = 0.05  # of the process, for one input
 MUTATED_HERE = 0.7  # of the inputs, where a target knows how

@@ -29,7 +29,7 @@ _HASH = "0x" + "5c" * 32
 
 def lines() -> Iterator[bytes]:
     """A row of each stream as the development chain writes it, and the forms that it never writes."""
-    written = _written(_chosen(3), hours=1)
+    written = _written(_chosen(2), hours=1)
     for file in written:
         yield file.content
     yield _line(1, [_status(1, "open"), _status(2, "badAloPxRejected"), _status(3, "newKind")])
@@ -48,7 +48,7 @@ def captured_lines() -> Iterator[bytes]:
 
 def files() -> Iterator[bytes]:
     """Three streams in one hour, over two hours, with rows that come again, glued, torn."""
-    one, two = _written(_chosen(3), hours=1), _written(_chosen(4), hours=2)
+    one, two = _written(_chosen(2), hours=1), _written(_chosen(2), hours=2)
     yield filesets.encode(one)
     yield filesets.encode(two)
     again = [File(name, content + content) for name, content in one]
@@ -113,7 +113,7 @@ def _diff(oid: int, change: Any) -> dict[str, Any]:
 
 def _chosen(count: int) -> list[Block]:
     """Small blocks behind `AFTER`, with steps that a book of nothing can take."""
-    found = sorted(chain_case.blocks()[1:40], key=lambda one: len(one.transitions))[-count:]
+    found = sorted(chain_case.blocks()[1:40], key=lambda one: len(one.transitions))[:count]
     return [_behind(block, index) for index, block in enumerate(found)]
 
 

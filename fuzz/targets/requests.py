@@ -78,6 +78,10 @@ class _Client:
         for topic, message in self._channels.publish(self._state.apply(block)):
             assert message.height == block.height
             self._check(topic, message)
+            if isinstance(message, ChainedPush):
+                last = self._topics[topic]
+                assert last is None or message.prev == last
+                self._topics[topic] = message.height
 
     def leave(self) -> None:
         """What else may be said of the topics; then nobody reads them."""
@@ -115,13 +119,10 @@ class _Client:
         snapshot = self._channels.snapshot(topic)
         if snapshot is not None:
             self._check(topic, snapshot)
+            if isinstance(snapshot, ChainedPush):
+                self._topics[topic] = snapshot.prev  # as docs/api.md tells clients to
 
     def _check(self, topic: Topic, message: Message) -> None:
         _DECODE(encode(message))
         assert topic in self._topics
-        if isinstance(message, ChainedPush):
-            last = self._topics[topic]
-            assert last is None or message.prev == last
-            self._topics[topic] = message.height
-        else:
-            assert isinstance(message, Push)
+        assert isinstance(message, Push | ChainedPush)
