@@ -1,5 +1,5 @@
-"""Makes the seeds of `fuzz/corpus` from a development chain's own output, and from captured data where
-it is (read only: what the fuzzer makes of it is not kept here).
+"""Makes the seeds of `fuzz/corpus` from a development chain's own output. What real nodes
+wrote is read where it is when a target runs, and is not kept.
 
     python fuzz/make_corpus.py            seeds of all targets
     python fuzz/make_corpus.py http       of one

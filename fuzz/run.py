@@ -43,6 +43,8 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     found = HERE.parent / "build" / "fuzz" / name
     found.mkdir(parents=True, exist_ok=True)
+    for number, captured in enumerate(target.captured()):
+        (found / f"captured-{number}").write_bytes(captured)
     flags = [*FLAGS, f"-max_total_time={seconds}", f"-artifact_prefix={found}/", *rest]
     if target.tokens:
         flags.append(f"-dict={_dictionary(found.with_suffix('.dict'), target.tokens)}")

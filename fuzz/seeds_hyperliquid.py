@@ -1,10 +1,8 @@
-"""Seeds of a Hyperliquid node's output: the development chain writes the same files. Captured samples
-are seeds of a run where they are, and are not kept.
+"""Seeds of a Hyperliquid node's output: the development chain writes the same files.
 """
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,7 +16,6 @@ from sidecar.node.hyperliquid.reader import DIFFS, FILLS, STATUSES
 from sidecar.node.transitions import Block, BookAdded, BookChanged, BookRemoved, MarketListed
 from targets.hyperliquid_files import AFTER
 
-CAPTURED = Path(__file__).resolve().parents[2] / "shared" / "fixtures" / "hyperliquid" / "samples"
 _HOUR_NS = 3_600_000_000_000
 _START_NS = 1_777_999_000_000_000_000  # 2026-05-05, 16:36 UTC
 _STREAMS = (FILLS, DIFFS, STATUSES)
@@ -37,13 +34,6 @@ def lines() -> Iterator[bytes]:
     diffs = [{"update": {"origSz": "2.0", "newSz": "1.5"}}, {"modified": {"sz": "1"}}, "remove"]
     diffs += [{"new": {"sz": "1.5", "insertBefore": 7}}]
     yield _line(1, [_diff(oid, one) for oid, one in enumerate(diffs)])
-
-
-def captured_lines() -> Iterator[bytes]:
-    """Of real nodes, streaming and by block, of every kind: not to be kept."""
-    for path in sorted(CAPTURED.glob("*.jsonl")):
-        for line in path.read_bytes().splitlines()[:4]:
-            yield line
 
 
 def files() -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """What the pipeline does with a node's blocks, for somebody who reads everything."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,30 +21,42 @@ from sidecar.state.users import User
 
 _FOR_EVER = 1 << 62
 _ENCODE = msgspec.msgpack.Encoder().encode
-_USERS = 2  # whose topics are read
+_USERS = 1  # of those that blocks name, whose topics are read
 _NO_BOUNDS = Bounds(_FOR_EVER, _FOR_EVER)
+
+
+def check_chained(before: ChainedPush | None, message: ChainedPush) -> None:
+    """Holds `prev`: all parts of a block's message have that of the first."""
+    if before is None:
+        return
+    same_block = message.height == before.height
+    assert message.prev == (before.prev if same_block else before.height)
 
 
 class Reader:
     """A server of one state, lenient as the product's is, and one who reads all of it."""
 
-    def __init__(self, state: ChainState) -> None:
+    def __init__(self, state: ChainState, blocks: Sequence[Block] = ()) -> None:
+        """`blocks`: what is to come; whom it names is read."""
         self.state = state
+        self._blocks = blocks
+        named = (getattr(one, "user", None) for block in blocks for one in block.transitions)
+        self._users = [one for one in dict.fromkeys(named) if isinstance(one, bytes)][:_USERS]
         self._health = state.health = Health(state, _NO_BOUNDS)
         self._health.note_block(0, 0, 0)
         self._channels = Channels(state)
-        self._last: dict[Topic, int] = {}
+        self._last: dict[Topic, ChainedPush] = {}
         self._open_all()
 
-    def follow(self, blocks: Iterable[Block]) -> None:
-        """Applies them, and encodes all that is sent."""
-        for block in blocks:
+    def follow(self) -> None:
+        """Applies the blocks, and encodes all that is sent."""
+        for block in self._blocks:
             for topic, message in self._channels.publish(self.state.apply(block)):
                 encode(message)
                 assert message.height == block.height
                 if isinstance(message, ChainedPush) and self._is_chained(topic):
-                    assert message.prev == self._last.get(topic, message.prev)
-                    self._last[topic] = message.height
+                    check_chained(self._last.get(topic), message)
+                    self._last[topic] = message
             self._open_all()
 
     def check(self) -> None:
@@ -57,9 +69,9 @@ class Reader:
             snapshot = self._channels.snapshot(topic)
             if snapshot is not None:
                 encode(snapshot)
-        for user in list(state.users.by_address.values())[-_USERS:]:
+        for address in self._readable():
             for name in HANDLERS:
-                self._ask(name, user)
+                self._ask(name, state.users.look(address))
         if not state.faults:  # what is wrong is not kept
             self._check_checkpoint()
 
@@ -80,6 +92,10 @@ class Reader:
             for row in rows:
                 _ENCODE(row)
 
+    def _readable(self) -> list[bytes]:
+        newest = list(self.state.users.by_address)[-1:]
+        return [one for one in dict.fromkeys([*self._users, *newest]) if len(one) == 20]
+
     def _channels_open(self) -> list[Topic]:
         return [topic for kind in REGISTRY for topic in self._open_of(kind.name)]
 
@@ -89,7 +105,7 @@ class Reader:
     def _open_all(self) -> None:
         """A topic of each kind, of the newest market and the newest users."""
         coins = list(self.state.by_symbol)[-1:]
-        users = [hex_text(one) for one in list(self.state.users.by_address)[-_USERS:]]
+        users = [hex_text(one) for one in self._readable()]
         for kind in REGISTRY:
             fields = kind.parameters.__struct_encode_fields__
             for coin in coins if "coin" in fields else [""]:
@@ -118,6 +134,6 @@ class Reader:
                         encode(answer_info(self.state, asked | form))
 
 
-def new_reader() -> Reader:
+def new_reader(blocks: Sequence[Block]) -> Reader:
     """Of a development chain's state."""
-    return Reader(chain_case.new_state(strict=False))
+    return Reader(chain_case.new_state(strict=False), blocks)

@@ -2,12 +2,12 @@
 lets pass is the specification.
 
 A target has `check(data)`, which raises where the invariant does not hold; `AIMED_AT`, the modules
-whose coverage counts; and where it needs them `TOKENS`, words of its language, and `mutate(data,
-rng)`, which makes other inputs that mean something.
+whose coverage counts; and where it needs them `TOKENS`, words of its language, `mutate(data, rng)`,
+which makes other inputs that mean something, and `captured()`, what real nodes wrote, if it is here.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import NamedTuple
 
@@ -36,6 +36,7 @@ class Target(NamedTuple):
     aimed_at: tuple[str, ...]
     tokens: tuple[bytes, ...]
     mutate: Callable[[bytes, random.Random], bytes] | None
+    captured: Callable[[], Iterable[bytes]]
 
 
 def load(name: str) -> Target:
@@ -48,4 +49,5 @@ def load(name: str) -> Target:
         module.AIMED_AT,
         getattr(module, "TOKENS", ()),
         getattr(module, "mutate", None),
+        getattr(module, "captured", tuple),
     )

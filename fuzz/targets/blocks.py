@@ -27,8 +27,8 @@ _BLOCKS_MAX = 6
 
 def check(data: bytes) -> None:
     """The records are blocks that follow the chain's."""
-    reader = new_reader()
-    reader.follow(_blocks(data))
+    reader = new_reader(_blocks(data))
+    reader.follow()
     reader.check()
 
 

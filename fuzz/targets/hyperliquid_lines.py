@@ -4,6 +4,7 @@ event is lost; the height that is seen at a row's front is the row's; refusals n
 """
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ TOKENS = (
     *(b'"events":[', b'"badAloPxRejected"', b'"insertBefore":', b'"remove"', b'{"new":{"sz":"1"}}'),
     *(b'{"update":{"origSz":"2.0","newSz":"1.5"}}', b'{"modified":{"sz":"1"}}', b'"liquidation":{'),
 )
+_CAPTURED = Path(__file__).parents[3] / "shared" / "fixtures" / "hyperliquid" / "samples"
 _READERS = (read_statuses, read_diffs, read_fills)
 _PATH = Path("node_any/hourly/20260505/17")
 
@@ -52,6 +54,12 @@ def check(data: bytes) -> None:
 def mutate(data: bytes, rng: random.Random) -> bytes:
     """Other lines."""
     return mutate_lines(data, rng)
+
+
+def captured() -> Iterator[bytes]:
+    """Lines of every kind that real nodes wrote, by block and streaming."""
+    for path in sorted(_CAPTURED.glob("*.jsonl")):
+        yield from path.read_bytes().splitlines()[:5]
 
 
 def _read(reader: Any, line: Line) -> Row | None:

@@ -5,6 +5,7 @@ gzipped or not.
 
 import gzip
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ AIMED_AT = (
 )
 TOKENS = (b"]]],[", b'"BTC",[[', b"[7,[[", b"]]]]]", b' , [ "\\u0042",[[', b"]],[[", b"\x1f\x8b")
 _HEIGHT = 100  # of one that does not say
+_CAPTURED = Path(__file__).parents[3] / "shared" / "fixtures" / "hyperliquid" / "samples"
 _SMALL_WINDOW = 64  # bytes; the product's is far longer than any input
 
 Outcome = tuple[int, list[Row]] | None
@@ -62,6 +64,12 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
         at = rng.choice([at for at, byte in enumerate(made) if byte in b"[],"] or [0])
         made = made[:at] + rng.choice((b" ", b"\n", b"\t  ")) + made[at:]
     return gzip.compress(made, 1) if rng.random() < 0.02 else made
+
+
+def captured() -> Iterator[bytes]:
+    """Of a real node."""
+    for path in sorted(_CAPTURED.glob("l4_snapshot*.json")):
+        yield path.read_bytes()
 
 
 def _read(path: Path) -> Outcome:

@@ -38,13 +38,19 @@ def check(data: bytes) -> None:
         path = directory / segment_name(FIRST)
         first, *others = [_read_growing(directory, path, pieces) for pieces in ways(data)]
         for other in others:
-            assert repr(other) == repr(first)  # NaN is not equal to itself
+            assert content(other[0]) == content(first[0])
+            assert other[1] == first[1]
         if first[1] is None:
             assert last_height(path) == FIRST - 1 + len(first[0])
     for block in first[0]:
         block_digest(block)
         if not block.unknown:
-            assert repr(decode_block(encode_block(block))) == repr(block)
+            assert encode_block(decode_block(encode_block(block))) == encode_block(block)
+
+
+def content(blocks: list[Block]) -> list[bytes]:
+    """What tells blocks apart: NaN is not equal to itself, nor are two objects of an extension."""
+    return [encode_block(block) for block in blocks]
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:

@@ -11,6 +11,7 @@ import msgspec
 
 import chain_case
 from mutators.jsons import mutate_lines
+from serving import check_chained
 from sidecar.api.channels import Channels, gap_message
 from sidecar.api.info import answer_info
 from sidecar.api.messages import ChainedPush, Push, Reply, encode
@@ -58,7 +59,8 @@ class _Client:
         _Client._kept = self._state
         self._channels = Channels(self._state)
         self._following = iter(chain_case.blocks()[chain_case.HEIGHT :])
-        self._topics: dict[Topic, int | None] = {}  # and the height of the last chained message
+        self._topics: dict[Topic, int | None] = {}  # with the `prev` of its snapshot
+        self._last: dict[Topic, ChainedPush] = {}
 
     def say(self, text: str) -> None:
         """A message of the client's, and its answer."""
@@ -79,9 +81,10 @@ class _Client:
             assert message.height == block.height
             self._check(topic, message)
             if isinstance(message, ChainedPush):
-                last = self._topics[topic]
-                assert last is None or message.prev == last
-                self._topics[topic] = message.height
+                check_chained(self._last.get(topic), message)
+                if topic not in self._last:  # docs/api.md tells clients so
+                    assert self._topics[topic] in (None, message.prev)
+                self._last[topic] = message
 
     def leave(self) -> None:
         """What else may be said of the topics; then nobody reads them."""
@@ -101,6 +104,7 @@ class _Client:
             topic = self._channels.resolve(request.subscription)
             if self._topics.pop(topic, topic) is not topic:
                 topic.channel.close(topic)
+                self._last.pop(topic, None)
         elif isinstance(request, Post) and request.request.type == "info":
             payload = decode_json(request.request.payload)
             yield Reply("post", {"id": request.id, "response": answer_info(self._state, payload)})
@@ -120,7 +124,7 @@ class _Client:
         if snapshot is not None:
             self._check(topic, snapshot)
             if isinstance(snapshot, ChainedPush):
-                self._topics[topic] = snapshot.prev  # as docs/api.md tells clients to
+                self._topics[topic] = snapshot.prev
 
     def _check(self, topic: Topic, message: Message) -> None:
         _DECODE(encode(message))

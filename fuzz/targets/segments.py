@@ -18,6 +18,7 @@ from sidecar.node.extent import LogExtent
 from sidecar.node.log import LogReader, list_segments, segment_name
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.transitions import Block
+from targets.records import content
 
 AIMED_AT = ("sidecar.node.log", "sidecar.node.extent", "sidecar.node.log_writer")
 _ONLY = segment_name(1)
@@ -79,7 +80,7 @@ def _check_growing(files: list[File], whole: _Follower, rng: random.Random) -> N
         growing = _Follower(directory)
         filesets.write(directory, files, growing.look, partial(at_random, rng=rng))
         growing.finish()
-    assert repr(growing.blocks) == repr(whole.blocks)
+    assert content(growing.blocks) == content(whole.blocks)
     assert type(growing.error) is type(whole.error)
 
 
@@ -89,7 +90,7 @@ def _check_from_anywhere(directory: Path, whole: _Follower) -> None:
             after = whole.blocks[index].height
             part = _Follower(directory, after).finish()
             if part.entered <= whole.entered:  # segments do not overlap
-                assert repr(part.blocks) == repr(whole.blocks[index + 1 :])
+                assert content(part.blocks) == content(whole.blocks[index + 1 :])
 
 
 def _check_extent(directory: Path, whole: _Follower) -> None:
@@ -116,5 +117,5 @@ def _check_writer(directory: Path, whole: _Follower) -> None:
         return
     again = _Follower(directory).finish()
     if whole.error is None and list_segments(directory) and whole.blocks:
-        assert repr(again.blocks[:-1]) == repr(whole.blocks)
+        assert content(again.blocks[:-1]) == content(whole.blocks)
         assert again.blocks[-1].height == height
