@@ -1,17 +1,19 @@
 """What each target's inputs reach of the modules that it aims at, in lines and branches.
 
-    python fuzz/measure.py                 a table of all targets
-    python fuzz/measure.py http            the modules of one, with what is not reached
-    python fuzz/measure.py --found ...     with what the last runs found, in `build/fuzz`
+python fuzz/measure.py                 a table of all targets
+python fuzz/measure.py http            the modules of one, with what is not reached
+python fuzz/measure.py --found ...     with what the last runs found, in `build/fuzz`
 """
 
 import io
+import logging
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import coverage
+import structlog
 
 from targets import NAMES, load
 
@@ -36,6 +38,7 @@ def main() -> None:
 
 def measure(name: str, *, found: bool) -> str:
     """coverage.py's report; its last line is the total."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     measuring = coverage.Coverage(branch=True, data_file=None, source_pkgs=["sidecar"])
     measuring.start()
     target = load(name)

@@ -80,7 +80,9 @@ def _reached(name: str, inputs: list[bytes]) -> dict[bytes, Reached]:
         for number, data in enumerate(inputs):
             measured.set_query_context(str(number))
             reached[data] = frozenset(
-                (path, arc) for path in measured.measured_files() for arc in measured.arcs(path) or ()
+                (path, arc)
+                for path in measured.measured_files()
+                for arc in measured.arcs(path) or ()
             )
     return reached
 

@@ -1,5 +1,4 @@
-"""Seeds of a Hyperliquid node's output: the development chain writes the same files.
-"""
+"""Seeds of a Hyperliquid node's output: the development chain writes the same files."""
 
 import json
 from collections.abc import Iterator
@@ -91,7 +90,14 @@ def _status(oid: int, status: str) -> dict[str, Any]:
 def _fill(side: str, *, crossed: bool = False) -> dict[str, Any]:
     fill = {"coin": "BTC", "px": "81307.0", "sz": "0.1", "side": side, "time": 1_777_000_000_123}
     fill |= {"startPosition": "-0.000000000000000001", "dir": "Open Long", "closedPnl": "0.0"}
-    fill |= {"hash": _HASH, "oid": 7, "crossed": crossed, "fee": "0.1", "tid": 5, "feeToken": "USDC"}
+    fill |= {
+        "hash": _HASH,
+        "oid": 7,
+        "crossed": crossed,
+        "fee": "0.1",
+        "tid": 5,
+        "feeToken": "USDC",
+    }
     liquidation = {"liquidatedUser": _USER, "markPx": "80000.0", "method": "market"}
     return fill | {"liquidation": liquidation, "twapId": None, "cloid": None}
 
@@ -123,9 +129,7 @@ def _behind(block: Block, index: int) -> Block:
 def _written(blocks: list[Block], *, hours: int) -> list[File]:
     """The files that the development chain's writer makes of the blocks, `hours` of them."""
     clock = {"now": _START_NS}
-    listings = [
-        one for one in chain_case.blocks()[0].transitions if isinstance(one, MarketListed)
-    ]
+    listings = [one for one in chain_case.blocks()[0].transitions if isinstance(one, MarketListed)]
     with scratch() as root:
         writer = HyperliquidFiles(root, listings, [], local_time_ns=lambda: clock["now"])
         for index, block in enumerate(blocks):
@@ -134,7 +138,11 @@ def _written(blocks: list[Block], *, hours: int) -> list[File]:
         writer.close()
         found = sorted(path for name in _STREAMS for path in (root / name).rglob("*"))
         return sorted(
-            (File(str(path.relative_to(root)), path.read_bytes()) for path in found if path.is_file()),
+            (
+                File(str(path.relative_to(root)), path.read_bytes())
+                for path in found
+                if path.is_file()
+            ),
             key=lambda file: file.name.split("/")[-2:],
         )
 

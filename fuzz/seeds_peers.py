@@ -43,6 +43,17 @@ def http() -> Iterator[bytes]:
     yield _UPGRADE.replace(b"GET", b"POST") + b"Content-Length: 3\r\n\r\nabc"
     yield b"CONNECT x:443 HTTP/1.1\r\n" + _HOST + b"\r\n"
     yield post + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+    yield b"GET /%b HTTP/1.1\r\n" % (b"x" * 200) + _HOST + b"\r\n"
+    yield get[:-2] + b"X: %b\r\n\r\n" % (b"y" * 200)
+    yield get[:-2] + b"X: y\r\n" * 12 + b"\r\n"
+    yield get[:-2] + (b"X: %b\r\n" % (b"y" * 150)) * 7 + b"\r\n"
+    yield b"x" * 1_030
+    yield get.replace(b"127.0.0.1", b"1" * 61)
+    yield post + b"Content-Length: 257\r\n\r\n"
+    yield post + b"Transfer-Encoding: chunked\r\n\r\n101\r\n" + b"z" * 257 + b"\r\n0\r\n\r\n"
+    yield post + b"Transfer-Encoding: chunked\r\n\r\n1;%b\r\n" % (b"e" * 550)
+    yield get.replace(b"HTTP/1.1", b"HTTP/1.2") + get
+    yield get.replace(b"127.0.0.1:8010", b"a b")
     yield post + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
 
 
@@ -53,6 +64,12 @@ def proxy() -> Iterator[bytes]:
     yield SIGNATURE + b"\x21\x21\x00\x28\x20\x01\x0d\xb8" + bytes(36)
     yield SIGNATURE + b"\x20\x00\x00\x00GET / HTTP/1.1"
     yield SIGNATURE + b"\x21\x31\x00\xd8" + bytes(216)
+    yield SIGNATURE + b"\x21\x11\x00\x0b" + bytes(11)
+    yield SIGNATURE + b"\x22\x11\x00\x0c" + bytes(12)
+    yield SIGNATURE + b"\x21\x11\x08\x01" + bytes(12)
+    yield b"unix"
+    yield b"2001:db8::1"
+    yield b"10.0.0.1"
     yield b"203.0.113.7, 10.1.2.3, 127.0.0.1"
     yield b"[2001:db8::1]:443, ::ffff:10.0.0.1\nunix, fe80::1%eth0"
 
@@ -81,6 +98,12 @@ def compressed() -> Iterator[bytes]:
         [Frame(0x80, small[4:], _MASK, 0)]
     )
     yield join([Frame(0xC1, bomb, _MASK, 0)])
+    yield b"permessage-deflate; server_max_window_bits=12; client_max_window_bits=9"
+    yield b"x, permessage-deflate; server_no_context_takeover; server_no_context_takeover, "
+    yield b'permessage-deflate; server_max_window_bits="15"; client_no_context_takeover'
+    yield b"permessage-deflate; server_max_window_bits=8, permessage-deflate; z"
+    yield b"permessage-deflate; client_max_window_bits=7, permessage-deflate; client_max_window_bits"
+    yield b"permessage-deflate; client_no_context_takeover=1"
     yield join([Frame(0xC2, small, _MASK, 0), Frame(0xC1, b"\x02\x00", _MASK, 0)])
     yield join([Frame(0xC1, b"\x03\x00" * 3, _MASK, 0), Frame(0x88, b"\x03\xe8", _MASK, 0)])
 
@@ -152,15 +175,20 @@ def actions() -> Iterator[bytes]:
 
 def _actions(nonce: int) -> Iterator[dict[str, Any]]:
     limit = {"a": 0, "b": True, "p": "2500", "s": "100", "r": False, "t": {"limit": {"tif": "Gtc"}}}
-    stop = limit | {"b": False, "r": True} | {
-        "t": {"trigger": {"isMarket": False, "triggerPx": "2300", "tpsl": "sl"}}
-    }
+    stop = (
+        limit
+        | {"b": False, "r": True}
+        | {"t": {"trigger": {"isMarket": False, "triggerPx": "2300", "tpsl": "sl"}}}
+    )
     profit = stop | {"t": {"trigger": {"isMarket": True, "triggerPx": "2900", "tpsl": "tp"}}}
     cloid = "0x" + "0f" * 16
     yield {"type": "order", "orders": [limit | {"c": cloid}, limit | {"p": "1"}], "grouping": "na"}
     yield {"type": "order", "orders": [limit, profit, stop], "grouping": "normalTpsl"}
     yield {"type": "order", "orders": [profit, stop], "grouping": "positionTpsl"}
-    yield {"type": "order", "orders": [limit | {"r": True, "b": side} for side in (True, False)]} | {
+    yield {
+        "type": "order",
+        "orders": [limit | {"r": True, "b": side} for side in (True, False)],
+    } | {
         "grouping": "na",
         "builder": {"b": "0x" + "ef" * 20, "f": 1},
     }

@@ -124,7 +124,11 @@ class Reader:
 
     def _ask(self, name: str, user: User) -> None:
         """One request in all forms that the state has something for."""
-        orders: list[Any] = [1, *list(user.resting)[:2], *map(hex_text, list(user.cloids or ())[:2])]
+        orders: list[Any] = [
+            1,
+            *list(user.resting)[:2],
+            *map(hex_text, list(user.cloids or ())[:2]),
+        ]
         for coin in list(self.state.by_symbol)[-1:]:
             asked = {"type": name, "coin": coin, "user": hex_text(user.address), "startTime": 0}
             for oid in orders if name == "orderStatus" else orders[:1]:

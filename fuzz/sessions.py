@@ -1,11 +1,12 @@
-"""One WebSocket session read in three ways: by the short way in and wsproto, by wsproto alone, and by
-the `websockets` library with what it leaves to its user.
+"""One WebSocket session read in three ways: by the short way in and wsproto, by wsproto alone, and
+by the `websockets` library with what it leaves to its user.
 """
 
 import codecs
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
@@ -14,7 +15,7 @@ from websockets.server import ServerProtocol
 
 from cutting import ways
 from mutators import frames
-from sidecar.protocol import websocket
+from sidecar.protocol import inbound, websocket
 from sidecar.protocol.websocket import (
     BinaryMessage,
     CloseReceived,
@@ -26,14 +27,20 @@ from sidecar.protocol.websocket import (
 
 BYTES_MAX = 512  # of a message; small, so that inputs reach it
 FRAGMENTS_MAX = 8
+_XOR_BYTES_MAX = 60  # likewise, of the ways to unmask
 _EXPANSION_MAX = 2  # as `protocol.deflate` has it
 _TAIL = b"\x00\x00\xff\xff"
 
 Verdict = tuple[list[str | bytes], bool]  # messages, and whether the session has ended
 
 
-def check_session(data: bytes, *, deflate: bool) -> None:
-    """Holds what both targets state."""
+def check_session(data: bytes, *, deflate: bool) -> list[str | bytes]:
+    """Holds what both targets state; returns the messages."""
+    with patch.object(inbound, "_XOR_BYTES_MAX", _XOR_BYTES_MAX):
+        return _check(data, deflate=deflate)
+
+
+def _check(data: bytes, *, deflate: bool) -> list[str | bytes]:
     first, *others = [_events(pieces, deflate=deflate) for pieces in ways(data)]
     for other in others:
         assert (_without_codes(other) == _without_codes(first)) if deflate else other == first
@@ -45,16 +52,13 @@ def check_session(data: bytes, *, deflate: bool) -> None:
     whole = frames.join(comparable)
     verdict = _verdict(_events([whole], deflate=deflate, binary=True))
     assert verdict == _verdict_of_websockets(whole, comparable, deflate=deflate)
+    return verdict[0]
 
 
 @contextmanager
 def _wsproto_alone() -> Iterator[None]:
-    short_way = websocket.take_text
-    websocket.take_text = lambda _data, _at, _bytes_max=0: None
-    try:
+    with patch.object(websocket, "take_text", lambda _data, _at, _bytes_max: None):
         yield
-    finally:
-        websocket.take_text = short_way
 
 
 def _events(pieces: list[bytes], *, deflate: bool, binary: bool = False) -> list[Event]:
@@ -65,6 +69,7 @@ def _events(pieces: list[bytes], *, deflate: bool, binary: bool = False) -> list
     ends = [isinstance(event, CloseReceived | Violation) for event in events]
     assert not any(ends[:-1]), "something came behind the end"
     assert connection.can_send != any(ends)
+    assert bool(connection.ping(b"p")) == bool(connection.pong(b"p")) == connection.can_send
     for event in events:
         if isinstance(event, Message):
             assert len(event.data.encode()) <= BYTES_MAX
@@ -72,6 +77,8 @@ def _events(pieces: list[bytes], *, deflate: bool, binary: bool = False) -> list
             assert connection.close_reply(event)[0] == 0x88
         elif isinstance(event, Violation):
             assert connection.close(event.code, event.reason)[0] == 0x88
+            assert connection.close_sent
+            assert not connection.close_received
     return events
 
 
@@ -117,9 +124,7 @@ def _has_final_block(compressed: bytes) -> bool:
     return inflate.eof
 
 
-def _verdict_of_websockets(
-    data: bytes, sent: list[frames.Frame], *, deflate: bool
-) -> Verdict:
+def _verdict_of_websockets(data: bytes, sent: list[frames.Frame], *, deflate: bool) -> Verdict:
     theirs = ServerProtocol(state=State.OPEN, max_size=None)
     if deflate:
         theirs.extensions = [PerMessageDeflate(True, True, 15, 15)]  # noqa: FBT003 - theirs
@@ -148,9 +153,7 @@ class _Reader:
     def take(self, frame: Frame, as_sent: frames.Frame) -> bool:
         """False where the session ends."""
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
-            self._start(
-                is_text=frame.opcode is Opcode.TEXT, compressed=bool(as_sent.first & 0x40)
-            )
+            self._start(is_text=frame.opcode is Opcode.TEXT, compressed=bool(as_sent.first & 0x40))
         elif frame.opcode is not Opcode.CONT:
             return True
         self._octets += bytes(frame.data)

@@ -21,8 +21,10 @@ def mutate_bytes(data: bytes, rng: random.Random) -> bytes:
     if kind == 4:
         part = data[at : at + rng.randint(1, 32)]
         return data[:at] + part * rng.randint(1, 4) + data[at:]
-    return data[:at] + bytes((byte ^ 1 << rng.randrange(8) for byte in data[at : at + 1])) + (
-        data[at + 1 :]
+    return (
+        data[:at]
+        + bytes((byte ^ 1 << rng.randrange(8) for byte in data[at : at + 1]))
+        + (data[at + 1 :])
     )
 
 

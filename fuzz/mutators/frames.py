@@ -41,9 +41,7 @@ def split(data: bytes) -> tuple[list[Frame], bytes]:
         if len(data) < start + size:
             break
         payload = data[start : start + size]
-        found.append(
-            Frame(first, payload if mask is None else unmask(mask, payload), mask, form)
-        )
+        found.append(Frame(first, payload if mask is None else unmask(mask, payload), mask, form))
         at = start + size
     return found, data[at:]
 

@@ -7,7 +7,20 @@ from typing import Any
 Leaf = Callable[[random.Random], Any]
 
 _INTS = (0, 1, -1, 2, 7, 127, 128, 255, 1 << 31, (1 << 53) + 1, (1 << 63) - 1, -(1 << 63))
-_TEXTS = ("", "0", "0.0", "-1", "1e5", "0x", "\u00e9", "x" * 70, "9" * 40, "\U0001f600", "@1", "a b")
+_TEXTS = (
+    "",
+    "0",
+    "0.0",
+    "-1",
+    "1e5",
+    "0x",
+    "\u00e9",
+    "x" * 70,
+    "9" * 40,
+    "\U0001f600",
+    "@1",
+    "a b",
+)
 
 
 def any_leaf(rng: random.Random) -> Any:

@@ -13,7 +13,7 @@ from sidecar.api.orders.outcomes import executed, refused
 from sidecar.errors import SubmissionInvalid
 from sidecar.node.submission import Answer, RecordStream, decode_answer, decode_request
 
-AIMED_AT = ("sidecar.node.submission", "sidecar.node.records", "sidecar.api.orders.outcomes")
+AIMED_AT = ("sidecar.node.submission", "sidecar.node.records")
 _RECORD_BYTES_MAX = 1 << 12
 
 

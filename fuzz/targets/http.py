@@ -1,14 +1,16 @@
 """HTTP heads, bodies and upgrades: requests, each answered, or one refusal with a status; the same
 however the bytes are cut. An upgrade is accepted or refused with a status, and what follows it is
-not HTTP's.
+not HTTP's. The limits are made small, so that inputs reach them.
 """
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
 
 from cutting import ways
 from sidecar.errors import HttpRefused
-from sidecar.limits import REQUEST_BODY_BYTES_MAX
-from sidecar.protocol import deflate
+from sidecar.protocol import deflate, head, http
 from sidecar.protocol.http import HttpConnection, Request
 from sidecar.protocol.upgrade import accept, is_upgrade
 
@@ -30,19 +32,39 @@ TOKENS = (
     *(b"\r\n\r\n", b"\n", b"\r", b"\t", b"\n ", b"\x00", b"\x7f", b"\xff", b"http://", b"[::1]:80"),
 )
 
+_HEAD_BYTES_MAX, _BODY_BYTES_MAX = 1_024, 256
+_LIMITS = {
+    "REQUEST_HEAD_BYTES_MAX": _HEAD_BYTES_MAX,
+    "REQUEST_BODY_BYTES_MAX": _BODY_BYTES_MAX,
+    "REQUEST_HEADERS_MAX": 12,
+    "REQUEST_HEADER_LINE_BYTES_MAX": 200,
+    "REQUEST_HOST_BYTES_MAX": 60,
+    "_BODY_FRAMING_BYTES_MAX": 256,
+}
+
 Outcome = tuple[list[object], int | None, bool]
 
 
 def check(data: bytes) -> None:
     """Holds the invariant for all ways to cut."""
-    first, *others = [_outcome(pieces) for pieces in ways(data)]
+    with _small_limits():
+        first, *others = [_outcome(pieces) for pieces in ways(data)]
     for other in others:
         assert other == first
+
+
+@contextmanager
+def _small_limits() -> Iterator[None]:
+    of_head = {name: limit for name, limit in _LIMITS.items() if hasattr(head, name)}
+    of_http = {name: limit for name, limit in _LIMITS.items() if hasattr(http, name)}
+    with patch.multiple(head, **of_head), patch.multiple(http, **of_http):
+        yield
 
 
 def _outcome(pieces: list[bytes]) -> Outcome:
     """What was asked and answered, how it was refused if it was, and whether more may come."""
     connection, told, waiting = HttpConnection(), list[object](), deque(pieces)
+    assert connection.idle
     try:
         while not (connection.closed or connection.should_close):
             request = connection.next_request()
@@ -50,8 +72,8 @@ def _outcome(pieces: list[bytes]) -> Outcome:
                 if not (connection.closed or connection.should_close):
                     _feed(connection, waiting)
                 continue
-            assert len(request.body) <= REQUEST_BODY_BYTES_MAX
-            told.append(request)
+            assert len(request.body) <= _BODY_BYTES_MAX
+            told.append((request, request.path, request.query))
             if is_upgrade(request):
                 told += _upgraded(request)
                 told.append(connection.leftover() + b"".join(waiting))

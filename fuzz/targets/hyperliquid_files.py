@@ -1,13 +1,14 @@
 """The files of a Hyperliquid node, hour by hour: blocks whose heights go up by one, silence,
 `LogCorrupt`, `LogGap` or `SourceMissing` that name the place; the same blocks when they are read
 while they grow, in whatever pieces. A lenient state takes the blocks, and all that readers are sent
-of it can be encoded.
+of it can be encoded. Reads and the longest line are made small, so that inputs are more than one.
 """
 
 import random
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import filesets
 from cutting import at_random
@@ -17,7 +18,7 @@ from mutators.jsons import mutate_lines
 from scratch import scratch
 from serving import Reader
 from sidecar.errors import LogCorrupt, LogGap, NodeError, SourceMissing
-from sidecar.node.hyperliquid import DiffReader, HyperliquidReader
+from sidecar.node.hyperliquid import DiffReader, HyperliquidReader, lines, seek
 from sidecar.node.hyperliquid.diff_reader import BookStep
 from sidecar.node.snapshot import MarketRow
 from sidecar.node.transitions import Block, MarketListed, OrdersRefused
@@ -31,6 +32,7 @@ AIMED_AT = tuple(
 AFTER = 100  # the height of the snapshot that the files follow
 _ONLY = "node_raw_book_diffs_by_block/hourly/20260505/17"
 _MARKETS = {"BTC": 0}
+_READ_BYTES, _LINE_BYTES_MAX = 600, 3_000
 _QUIET_S = 5.0
 _LOOKS = 4
 _BLOCKS_MAX = 50
@@ -74,6 +76,15 @@ class _Follower:
 
 def check(data: bytes) -> None:
     """Writes the files, reads them, and serves what was read."""
+    with (
+        patch.object(lines, "READ_BYTES", _READ_BYTES),
+        patch.object(seek, "READ_BYTES", _READ_BYTES),
+        patch.object(lines, "LINE_BYTES_MAX", _LINE_BYTES_MAX),
+    ):
+        _check(data)
+
+
+def _check(data: bytes) -> None:
     files = filesets.decode(data, _ONLY)
     whole = _read(files, lambda content: [content], lambda _: None)
     if files == sorted(files, key=_hour) and len({file.name for file in files}) == len(files):

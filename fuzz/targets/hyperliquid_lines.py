@@ -28,7 +28,7 @@ from sidecar.node.transitions import Fill, OrdersRefused, OrderStatus, Transitio
 
 AIMED_AT = tuple(
     f"sidecar.node.hyperliquid.{name}"
-    for name in ("rows", "orders", "diffs", "fills", "draft", "texts", "seek")
+    for name in ("rows", "orders", "diffs", "fills", "draft", "texts")
 )
 TOKENS = (
     *(b'{"local_time":"2026-05-05T17:39:13.394723455","block_time":', b'"block_number":7,'),

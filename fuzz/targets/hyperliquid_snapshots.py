@@ -94,7 +94,10 @@ def _check_against_parser(data: bytes, rows: list[Row]) -> None:
     symbols = [row.listing.symbol for row in rows if isinstance(row, MarketRow)]
     assert symbols == [coin[0] for coin in coins]
     orders = [
-        one[1] if isinstance(one, list) else one for coin in coins for side in coin[1] for one in side
+        one[1] if isinstance(one, list) else one
+        for coin in coins
+        for side in coin[1]
+        for one in side
     ]
     resting = [order["oid"] for order in orders if not order.get("isTrigger", False)]
     assert [row.oid for row in rows if isinstance(row, RestingRow)] == resting

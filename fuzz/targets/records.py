@@ -25,7 +25,7 @@ from sidecar.node.log import (
 from sidecar.node.records import frame
 from sidecar.node.transitions import Block
 
-AIMED_AT = ("sidecar.node.log", "sidecar.node.records", "sidecar.node.extent")
+AIMED_AT = ("sidecar.node.log", "sidecar.node.records")
 FIRST = 1
 _HEADER = frame(msgspec.msgpack.encode(SegmentHeader(FORMAT, "fuzz", FIRST, 0)))
 

@@ -8,7 +8,7 @@ from sessions import check_session
 
 __all__ = ["AIMED_AT", "check", "mutate"]
 
-AIMED_AT = ("sidecar.protocol.websocket", "sidecar.protocol.inbound", "sidecar.protocol.frames")
+AIMED_AT = ("sidecar.protocol.websocket", "sidecar.protocol.inbound")
 
 
 def check(data: bytes) -> None:
