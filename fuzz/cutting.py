@@ -3,6 +3,7 @@
 import random
 import zlib
 from collections.abc import Iterator
+from itertools import pairwise
 
 _BYTEWISE_MAX = 2_048  # beyond, pieces of seven: what cuts can find they have found by then
 _CUTS_MAX = 6
@@ -24,4 +25,4 @@ def at_random(data: bytes, rng: random.Random) -> list[bytes]:
     """Pieces of any size."""
     cuts = sorted(rng.randrange(len(data) + 1) for _ in range(rng.randint(1, _CUTS_MAX)))
     edges = [0, *cuts, len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]

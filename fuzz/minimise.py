@@ -1,5 +1,5 @@
-"""Keeps what is worth keeping of what runs found: the inputs that reach something which the seeds and
-the past findings don't, the most and the smallest first.
+"""Keeps what is worth keeping of what runs found: the inputs that reach something which the seeds
+and the past findings don't, the most and the smallest first.
 
     python fuzz/minimise.py http [...]     of `build/fuzz/http`, into `fuzz/corpus/http/more-*`
 """

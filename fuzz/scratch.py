@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 - where files are quickest
+_MEMORY = Path("/dev/shm")
 
 
 @contextmanager

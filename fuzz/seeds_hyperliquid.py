@@ -24,7 +24,7 @@ _HASH = "0x" + "5c" * 32
 
 
 def lines() -> Iterator[bytes]:
-    """A row of each stream as the development chain writes it, and the forms that it never writes."""
+    """A row of each stream as the development chain writes it, and forms that it never writes."""
     written = _written(_chosen(2), hours=1)
     for file in written:
         yield file.content
@@ -49,7 +49,7 @@ def files() -> Iterator[bytes]:
 
 
 def snapshots() -> Iterator[bytes]:
-    """With and without height, users, children and waiting orders; no coin at all; an empty book."""
+    """With and without height, users, children and waiting orders; no coin; an empty book."""
     order = _order(7, "B") | {"children": [_order(9, "A") | _WAITS]}
     book = [[[_USER, order], [_USER, _order(8, "B")]], [[_USER, _order(10, "A")]]]
     waiting = [[], [[_USER, _order(11, "A") | _WAITS]]]

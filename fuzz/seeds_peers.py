@@ -102,7 +102,7 @@ def compressed() -> Iterator[bytes]:
     yield b"x, permessage-deflate; server_no_context_takeover; server_no_context_takeover, "
     yield b'permessage-deflate; server_max_window_bits="15"; client_no_context_takeover'
     yield b"permessage-deflate; server_max_window_bits=8, permessage-deflate; z"
-    yield b"permessage-deflate; client_max_window_bits=7, permessage-deflate; client_max_window_bits"
+    yield b"permessage-deflate; client_max_window_bits=7, permessage-deflate"
     yield b"permessage-deflate; client_no_context_takeover=1"
     yield join([Frame(0xC2, small, _MASK, 0), Frame(0xC1, b"\x02\x00", _MASK, 0)])
     yield join([Frame(0xC1, b"\x03\x00" * 3, _MASK, 0), Frame(0x88, b"\x03\xe8", _MASK, 0)])
@@ -162,14 +162,14 @@ def actions() -> Iterator[bytes]:
     wallet = Account.from_key(bytes(31) + b"\x07")
     nonce = chain_case.new_state().time_ns // 1_000_000
     for action in _actions(nonce):
-        signature = sign_l1_action(wallet, action, None, nonce, None, False)  # noqa: FBT003
+        signature = sign_l1_action(wallet, action, None, nonce, None, False)
         yield _lines([{"action": action, "nonce": nonce, "signature": signature}])
     send = {"type": "usdSend", "destination": "0x" + "ab" * 20, "amount": "1.5", "time": nonce}
-    signature = sign_usd_transfer_action(wallet, send, False)  # noqa: FBT003
+    signature = sign_usd_transfer_action(wallet, send, False)
     yield _lines([{"action": send, "nonce": nonce, "signature": signature}])
     agent = {"type": "approveAgent", "agentAddress": "0x" + "cd" * 20, "agentName": "a"}
     agent["nonce"] = nonce
-    signature = sign_agent(wallet, agent, False)  # noqa: FBT003
+    signature = sign_agent(wallet, agent, False)
     yield _lines([{"action": agent, "nonce": nonce, "signature": signature}])
 
 

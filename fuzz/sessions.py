@@ -98,9 +98,9 @@ def _verdict(events: list[Event]) -> Verdict:
 
 
 def _comparable(found: list[frames.Frame], *, deflate: bool) -> list[frames.Frame]:
-    """The frames up to the first of which `websockets` is known to think otherwise: it takes lengths
-    in a longer form than RFC 6455 section 5.2 allows, and loses what stands behind a final block
-    (RFC 7692 section 7.2.3.4).
+    """The frames up to the first of which `websockets` is known to think otherwise: it takes
+    lengths in a longer form than RFC 6455 section 5.2 allows, and loses what stands behind a final
+    block (RFC 7692 section 7.2.3.4).
     """
     taken: list[frames.Frame] = []
     message = b""
@@ -127,7 +127,7 @@ def _has_final_block(compressed: bytes) -> bool:
 def _verdict_of_websockets(data: bytes, sent: list[frames.Frame], *, deflate: bool) -> Verdict:
     theirs = ServerProtocol(state=State.OPEN, max_size=None)
     if deflate:
-        theirs.extensions = [PerMessageDeflate(True, True, 15, 15)]  # noqa: FBT003 - theirs
+        theirs.extensions = [PerMessageDeflate(True, True, 15, 15)]
     theirs.receive_data(data)
     received = [event for event in theirs.events_received() if isinstance(event, Frame)]
     reader = _Reader()

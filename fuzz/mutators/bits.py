@@ -23,7 +23,7 @@ def mutate_bytes(data: bytes, rng: random.Random) -> bytes:
         return data[:at] + part * rng.randint(1, 4) + data[at:]
     return (
         data[:at]
-        + bytes((byte ^ 1 << rng.randrange(8) for byte in data[at : at + 1]))
+        + bytes(byte ^ 1 << rng.randrange(8) for byte in data[at : at + 1])
         + (data[at + 1 :])
     )
 

@@ -3,7 +3,8 @@ lets pass is the specification.
 
 A target has `check(data)`, which raises where the invariant does not hold; `AIMED_AT`, the modules
 whose coverage counts; and where it needs them `TOKENS`, words of its language, `mutate(data, rng)`,
-which makes other inputs that mean something, and `captured()`, what real nodes wrote, if it is here.
+which makes other inputs that mean something, and `captured()`, what real nodes wrote, if that is
+here.
 """
 
 import random

@@ -1,6 +1,6 @@
-"""Signed actions: each is admitted, or refused by a documented error, and what its sender is told can be
-encoded; an action is the same one however often it is read. All rules are asked, with a signer that
-has an account, too.
+"""Signed actions: each is admitted, or refused by a documented error, and what its sender is told
+can be encoded; it has the same signer however often it is read. All rules are asked, with a signer
+that has an account, too.
 """
 
 import random

@@ -1,5 +1,5 @@
-"""What the node says on the submission socket: answers, each of which becomes what an order's sender is
-told, or a `SubmissionInvalid`; the same however it is cut.
+"""What the node says on the submission socket: answers, each of which becomes what an order's
+sender is told, or a `SubmissionInvalid`; the same however it is cut.
 """
 
 import random

@@ -1,5 +1,5 @@
-"""Whatever a node's blocks say: the state takes it, or notes what is wrong; all that readers are sent,
-and all that they ask for, can be encoded; `prev` goes on; the state can be kept and restored.
+"""Whatever a node's blocks say: the state takes it, or notes what is wrong; all that readers are
+sent, and all that they ask for, can be encoded; `prev` goes on; the state can be kept and restored.
 """
 
 import random

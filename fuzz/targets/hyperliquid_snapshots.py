@@ -1,5 +1,5 @@
-"""An L4 snapshot: refused by `SnapshotInvalid`, or it makes a state or a `StateMismatch`. Its coins and
-their orders are those that a JSON parser finds; they are the same however the file is windowed,
+"""An L4 snapshot: refused by `SnapshotInvalid`, or it makes a state or a `StateMismatch`. Its coins
+and their orders are those that a JSON parser finds; they are the same however the file is windowed,
 gzipped or not.
 """
 

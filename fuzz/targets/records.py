@@ -1,5 +1,5 @@
-"""A segment's records: blocks whose heights go up by one, silence, `LogCorrupt` or `LogGap` that name
-the place; the same blocks and the same end however the file grew. A block that is read can be
+"""A segment's records: blocks whose heights go up by one, silence, `LogCorrupt` or `LogGap` that
+name the place; the same blocks and the same end however the file grew. A block that is read can be
 written again, and has a digest.
 """
 

@@ -1,6 +1,6 @@
-"""What WebSocket clients say, a request a line, to a real chain's state: each has an answer that can be
-encoded, or a documented error whose message can be. An empty line is the next block: whatever is
-subscribed to, its messages can be encoded, and heights and `prev` go on.
+"""What WebSocket clients say, a request a line, to a real chain's state: each has an answer that
+can be encoded, or a documented error whose message can be. An empty line is the next block: the
+messages of whatever is subscribed to can be encoded, and heights and `prev` go on.
 """
 
 import random

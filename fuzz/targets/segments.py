@@ -1,5 +1,5 @@
-"""A log of several segment files, as a node left it: blocks whose heights go up by one, then silence
-or one documented error that names the place; the same blocks when it is read while it grows, and
+"""A log of several segment files, as a node left it: blocks whose heights go up by one, then
+silence or an error that names the place; the same blocks when it is read while it grows, and
 from any height on; `LogExtent` says the same; a writer that goes on behind it is read.
 """
 
@@ -79,12 +79,12 @@ def _is_orderly(files: list[File]) -> bool:
     when one looks, and from where, which of two is read.
     """
     free_from = 1
-    for name, content in files:
+    for name, text in files:
         stem = name.removesuffix(SUFFIX)
         first = int(stem) if stem.isdecimal() and segment_name(int(stem)) == name else 0
         if first < free_from:
             return False
-        free_from = first + max(len(split(content)[0]) - 1, 1)
+        free_from = first + max(len(split(text)[0]) - 1, 1)
     return True
 
 

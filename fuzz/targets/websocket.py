@@ -1,6 +1,6 @@
-"""A session without compression: however a client's bytes are cut, the same events, reasons and codes
-too; the short way in (`protocol.inbound`) can't be told from wsproto's; the messages, and whether
-the session has ended, are those of the `websockets` library; nothing is raised.
+"""A session without compression: however a client's bytes are cut, the same events, reasons and
+codes too; the short way in (`protocol.inbound`) can't be told from wsproto's; the messages, and
+whether the session has ended, are those of the `websockets` library; nothing is raised.
 """
 
 from mutators.frames import mutate

@@ -158,7 +158,7 @@ def _detail(state: ChainState, name: str, value: Any) -> tuple[str, Any]:
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """A node may write what it likes: None in place of what JSON can't say, or of too much depth."""
+    """What JSON can say of a value; None in place of the rest, and of what is too deep."""
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, bytes):

@@ -220,6 +220,6 @@ def test_an_empty_state_says_what_its_source_tells() -> None:
     ids=lambda row: type(row).__name__,
 )
 def test_a_row_that_fits_to_nothing_is_a_mismatch(row: Any) -> None:
-    """Then the next place to start from is taken; anything else ended the start. Found by fuzzing."""
+    """Then the next place to start from is taken; all else ended the start. Found by fuzzing."""
     with pytest.raises(StateMismatch):
         restore_rows(ChainState(), 2, 7, [MarketRow(TOYOTA), row])
