@@ -49,7 +49,8 @@ def measure(name: str, *, found: bool) -> str:
         target.check(path.read_bytes())
     measuring.stop()
     report = io.StringIO()
-    files = [spec.origin for one in target.aimed_at if (spec := find_spec(one)) is not None]
+    specs = map(find_spec, target.aimed_at)
+    files = [spec.origin for spec in specs if spec is not None and spec.origin is not None]
     measuring.report(include=files, file=report, show_missing=True)
     lines, branches, all_lines, all_branches = _totals(measuring, files)
     return (
@@ -58,9 +59,9 @@ def measure(name: str, *, found: bool) -> str:
     )
 
 
-def _totals(measuring: coverage.Coverage, files: list[str | None]) -> tuple[int, int, int, int]:
+def _totals(measuring: coverage.Coverage, files: list[str]) -> tuple[int, int, int, int]:
     lines = branches = all_lines = all_branches = 0
-    for file in filter(None, files):
+    for file in files:
         numbers = measuring._analyze(file).numbers  # noqa: SLF001 - what its reports are made of
         lines += numbers.n_executed
         all_lines += numbers.n_statements

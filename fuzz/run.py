@@ -3,6 +3,7 @@
     python fuzz/run.py websocket 600                     seconds; 60 if left out
     python fuzz/run.py websocket 600 -rss_limit_mb=512   libFuzzer's flags behind
     python fuzz/run.py websocket FILE                    one input again
+    python fuzz/run.py --list                            the targets
 
 It starts from `fuzz/corpus/NAME`; what it finds goes to `build/fuzz/NAME`, a finding with it. An
 input that takes long is named while it goes on; one that takes very long, or much memory, is a
@@ -19,7 +20,7 @@ from pathlib import Path
 import atheris
 import structlog
 
-from targets import load
+from targets import NAMES, load
 
 HERE = Path(__file__).parent
 FLAGS = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=16384", "-use_value_profile=1")
@@ -31,6 +32,9 @@ MUTATED_HERE = 0.7  # of the inputs, where a target knows how
 def main() -> None:
     """The first argument is the target, the second how long; the rest is libFuzzer's."""
     name, *rest = sys.argv[1:] or [""]
+    if name == "--list":
+        print(*NAMES)
+        return
     try:
         with atheris.instrument_imports(include=GUIDED_BY, exclude=NOT_BY):
             target = load(name)

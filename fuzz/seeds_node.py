@@ -1,7 +1,7 @@
 """Seeds of a node's native output: records, segments, blocks, snapshots and checkpoints."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -19,8 +19,10 @@ from sidecar.node.records import frame
 from sidecar.node.row_files import RowFileHeader
 from sidecar.node.snapshot import FORMAT as SNAPSHOT_FORMAT
 from sidecar.node.snapshot import SNAPSHOTS, NodeRow
-from sidecar.node.transitions import Block, MarketListed, Transition
+from sidecar.node.transitions import Block, MarketListed
 from sidecar.state.checkpoint import checkpoint_rows
+
+T = TypeVar("T")
 
 _CHAIN = "devnet-1"
 _FEW = 3  # transitions of a kind in a block
@@ -70,13 +72,9 @@ def row_files() -> Iterator[bytes]:
     with scratch() as directory:
         path = SNAPSHOTS.write(directory, header, _few(taken, _ROWS_OF_A_KIND))
         yield path.read_bytes()
-        yield _checkpoint(directory, list(checkpoint_rows(state)))
-
-
-def _checkpoint(directory: Path, rows: list[Transition]) -> bytes:
-    state = chain_case.new_state()
-    header = RowFileHeader(CHECKPOINT_FORMAT, _CHAIN, state.height, state.time_ns, 7)
-    return CHECKPOINTS.write(directory, header, _few(rows, _ROWS_OF_A_KIND)).read_bytes()
+        header = RowFileHeader(CHECKPOINT_FORMAT, _CHAIN, state.height, state.time_ns, 7)
+        few = _few(checkpoint_rows(state), _ROWS_OF_A_KIND)
+        yield CHECKPOINTS.write(directory, header, few).read_bytes()
 
 
 def _short_blocks(*, listed: bool = False) -> list[Block]:
@@ -94,7 +92,7 @@ def _short(block: Block) -> Block:
     return msgspec.structs.replace(block, transitions=_few(block.transitions, _FEW))
 
 
-def _few(items: list[Transition], at_most: int) -> list[Transition]:
+def _few(items: Iterable[T], at_most: int) -> list[T]:
     """The first ones of each kind, in their order."""
     seen: dict[type, int] = {}
     taken = []

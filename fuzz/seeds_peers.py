@@ -167,8 +167,12 @@ def actions() -> Iterator[bytes]:
     send = {"type": "usdSend", "destination": "0x" + "ab" * 20, "amount": "1.5", "time": nonce}
     signature = sign_usd_transfer_action(wallet, send, False)
     yield _lines([{"action": send, "nonce": nonce, "signature": signature}])
-    agent = {"type": "approveAgent", "agentAddress": "0x" + "cd" * 20, "agentName": "a"}
-    agent["nonce"] = nonce
+    agent: dict[str, Any] = {
+        "type": "approveAgent",
+        "agentAddress": "0x" + "cd" * 20,
+        "agentName": "a",
+    }
+    agent |= {"nonce": nonce}
     signature = sign_agent(wallet, agent, False)
     yield _lines([{"action": agent, "nonce": nonce, "signature": signature}])
 

@@ -5,7 +5,7 @@ not HTTP's. The limits are made small, so that inputs reach them.
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 from cutting import ways
@@ -55,9 +55,11 @@ def check(data: bytes) -> None:
 
 @contextmanager
 def _small_limits() -> Iterator[None]:
-    of_head = {name: limit for name, limit in _LIMITS.items() if hasattr(head, name)}
-    of_http = {name: limit for name, limit in _LIMITS.items() if hasattr(http, name)}
-    with patch.multiple(head, **of_head), patch.multiple(http, **of_http):
+    with ExitStack() as patched:
+        for name, limit in _LIMITS.items():
+            for module in (head, http):
+                if hasattr(module, name):
+                    patched.enter_context(patch.object(module, name, limit))
         yield
 
 

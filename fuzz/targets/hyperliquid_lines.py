@@ -1,6 +1,7 @@
 """A line of a Hyperliquid node, of whatever kind, to the readers of all three streams: a row, or
 one of the errors that a stream makes `LogCorrupt` of; a row becomes transitions, or is
-`LogCorrupt`. No event is lost; the height that is seen at a row's front is the row's; refusals never raise.
+`LogCorrupt`. No event is lost; the height that is seen at a row's front is the row's; refusals
+never raise.
 """
 
 import random

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 
@@ -44,12 +45,8 @@ def check(data: bytes) -> None:
         whole = _read(plain)
         if data[:2] != b"\x1f\x8b":
             assert repr(_read(gzipped)) == repr(whole)
-        bytes_at_a_time = snapshot_index.L4_INDEX_BYTES
-        try:
-            snapshot_index.L4_INDEX_BYTES = _SMALL_WINDOW
+        with patch.object(snapshot_index, "L4_INDEX_BYTES", _SMALL_WINDOW):
             assert repr(_read(plain)) == repr(whole)
-        finally:
-            snapshot_index.L4_INDEX_BYTES = bytes_at_a_time
     if whole is not None:
         _check_against_parser(data, whole[1])
         _serve(*whole)

@@ -1,7 +1,6 @@
 """Info requests about a user: the exact answers, the paging, and what is said to bad ones."""
 
 from datetime import UTC, datetime
-from functools import reduce
 from typing import Any
 
 import msgspec
@@ -27,6 +26,9 @@ from test_info import ask_info
 from test_user_channels import NO_HASH, A, B, bought, paid, status
 
 CLOID = b"\x07" * 16
+DEEP: Any = 1
+for _ in range(500):
+    DEEP = [DEEP]
 NOBODY = "0x" + "77" * 20
 
 
@@ -209,7 +211,7 @@ def test_funding_and_ledger_answers() -> None:
         {"code": msgspec.msgpack.Ext(5, b"x")},
         {"map": {(): 1, b"k": [b"v", {"deep": datetime(2026, 5, 5, tzinfo=UTC)}]}},
         {"market": [1]},
-        {"deep": reduce(lambda one, _: [one], range(500), 1)},
+        {"deep": DEEP},
     ],
     ids=lambda details: next(iter(details)),
 )

@@ -207,7 +207,7 @@ def test_an_empty_state_says_what_its_source_tells() -> None:
         CandleRow(9, "1h", 0, 1, 1, 1, 1, "1", 1),
         CandleRow(1, "2m", 0, 1, 1, 1, 1, "1", 1),
         CandleRow(1, "1h", 0, 1, 1, 1, 1, "much", 1),
-        ContextRow(9, None),
+        ContextRow(9, 1),
         LevelsRow(9, 1),
         StatusRow(msgspec.structs.replace(opened(7), market=9)),
         TriggerRow(msgspec.structs.replace(opened(7), market=9)),
