@@ -46,6 +46,10 @@ def files() -> Iterator[bytes]:
     yield filesets.encode(glued)
     yield filesets.encode([*two[:-1], File(two[-1].name, two[-1].content[:-5])])
     yield filesets.encode(two[1:])
+    first, second = _chosen(2)
+    later = msgspec.structs.replace(second, height=second.height + 1)
+    yield filesets.encode(_written([first, later], hours=1))
+    yield filesets.encode(_written([second], hours=1))
 
 
 def snapshots() -> Iterator[bytes]:
@@ -56,6 +60,8 @@ def snapshots() -> Iterator[bytes]:
     yield _json([AFTER, [["BTC", book], ["ETH", waiting], ["@107", [[], []]]]])
     yield _json([["BTC", [[_order(7, "B")], []]]])
     yield _json([AFTER, []])
+    plain = _order(7, "B") | {"isTrigger": True}
+    yield _json([AFTER, [["BTC", [[[_USER, plain]], [[_USER, _order(8, "A")]]]]]])
     yield b'[ 100 , [ ["BTC" , [ [ ] , [ ] ] ] ,\n ["E\\u0054H",[[],[]]] ] ]\n'
 
 

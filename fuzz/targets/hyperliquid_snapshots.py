@@ -1,16 +1,18 @@
 """An L4 snapshot: refused by `SnapshotInvalid`, or it makes a state or a `StateMismatch`. Its coins
 and their orders are those that a JSON parser finds; they are the same however the file is windowed,
-gzipped or not.
+gzipped or not. One in which nothing is odd is not refused.
 """
 
 import gzip
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from unittest.mock import patch
 
 import msgspec
+from msgspec import Meta
 
 from mutators.bits import mutate_bytes
 from mutators.jsons import mutate_json
@@ -33,6 +35,8 @@ _HEIGHT = 100  # of one that does not say
 _CAPTURED = Path(__file__).parents[3] / "shared" / "fixtures" / "hyperliquid" / "samples"
 _SMALL_WINDOW = 64  # bytes; the product's is far longer than any input
 
+_Number = Annotated[str, Meta(pattern=r"^[0-9]{1,9}\.[0-9]{1,8}$")]
+
 Outcome = tuple[int, list[Row]] | None
 
 
@@ -47,6 +51,7 @@ def check(data: bytes) -> None:
             assert repr(_read(gzipped)) == repr(whole)
         with patch.object(snapshot_index, "L4_INDEX_BYTES", _SMALL_WINDOW):
             assert repr(_read(plain)) == repr(whole)
+    assert whole is not None or not _is_plain(data)
     if whole is not None:
         _check_against_parser(data, whole[1])
         _serve(*whole)
@@ -98,6 +103,50 @@ def _check_against_parser(data: bytes, rows: list[Row]) -> None:
     ]
     resting = [order["oid"] for order in orders if not order.get("isTrigger", False)]
     assert [row.oid for row in rows if isinstance(row, RestingRow)] == resting
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether this is a snapshot that nobody could find fault with."""
+    try:
+        tree = _decode_plain(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    _, coins = tree
+    symbols = [symbol for symbol, _ in coins]
+    orders = [(one, "BA"[side]) for _, book in coins for side in (0, 1) for one in book[side]]
+    named = len(set(symbols)) == len(symbols) and all(map(str.isalnum, symbols))
+    return named and all(_PLAIN(one.user) and one.order.side == side for one, side in orders)
+
+
+class _PlainOrder(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    coin: str
+    side: str
+    limit_px: _Number
+    sz: _Number
+    oid: int
+    timestamp: int
+    trigger_condition: str
+    is_trigger: bool
+    trigger_px: _Number
+    children: Annotated[list[str], Meta(max_length=0)]
+    is_position_tpsl: bool
+    reduce_only: bool
+    order_type: str
+    orig_sz: _Number
+    tif: str | None
+    cloid: None
+
+
+class _PlainUserOrder(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    user: str
+    order: _PlainOrder
+
+
+_PlainCoins = list[tuple[str, tuple[list[_PlainUserOrder], list[_PlainUserOrder]]]]
+_PLAIN = re.compile("0x[0-9a-f]{40}").fullmatch
+_decode_plain = msgspec.json.Decoder(
+    tuple[Annotated[int, Meta(ge=0, lt=10**18)], _PlainCoins]
+).decode
 
 
 def _serve(height: int, rows: list[Row]) -> None:
