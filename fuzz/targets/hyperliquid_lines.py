@@ -75,7 +75,7 @@ def _check_row(row: Row) -> None:
     peeked = peek_height(row.line.text)
     twice = row.line.text.count(b"block_n") > 1  # of a key that comes twice JSON takes the last one
     assert peeked is None or peeked == row.height or twice
-    events = msgspec.json.decode(row.line.text)["events"]
+    events = _decode_events(row.line.text).events
     transitions = _transitions([row])
     if isinstance(row, StatusRow):
         assert len(events) == len(row.statuses) + sum(row.refused.values())
@@ -90,6 +90,13 @@ def _check_row(row: Row) -> None:
         fills = [one for one in transitions if isinstance(one, Fill)]
         legs = sum((one.buyer is not None) + (one.seller is not None) for one in fills)
         assert not fills or legs == len(events)
+
+
+class _Events(msgspec.Struct):
+    events: list[msgspec.Raw]
+
+
+_decode_events = msgspec.json.Decoder(_Events).decode
 
 
 def _transitions(rows: list[Row]) -> list[Transition]:
