@@ -3,6 +3,7 @@
 # make coverage    what the tests cover; make mutants MODULE=sidecar/state/book.py what they would miss
 # make simulate SEEDS=0:20000    simulated worlds, as many as wanted; a seed by itself says all
 # make check  formatting, lint, types
+# make fuzz TARGET=http SECONDS=60    one fuzz target, guided by coverage; fuzz-all: each of them
 # make install    into DESTDIR and PREFIX (/usr/local), with units for systemd; make uninstall
 # make deb    a Debian package, in dist/
 
@@ -11,7 +12,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long coverage mutants simulate check format bench clean install uninstall deb
+.PHONY: help run test test-long coverage mutants simulate fuzz fuzz-all fuzz-coverage check format \
+	bench clean install uninstall deb
 
 help:
 	@sed -n 's/^# //p; /^$$/q' Makefile
@@ -76,6 +78,23 @@ bench: $(VENV)/.made
 	$(BIN)/python benchmarks/state.py
 	$(BIN)/python benchmarks/recovery.py
 	$(BIN)/python benchmarks/order_entry.py
+
+TARGET ?= http
+SECONDS ?= 60
+
+$(VENV)/.fuzz: $(VENV)/.made
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	@touch $@
+
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python fuzz/run.py $(TARGET) $(SECONDS)
+
+fuzz-all: $(VENV)/.fuzz
+	for target in $$($(BIN)/python fuzz/run.py --list); do \
+		$(BIN)/python fuzz/run.py $$target $(SECONDS) || exit 1; done
+
+fuzz-coverage: $(VENV)/.made
+	$(BIN)/python fuzz/measure.py
 
 clean:
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

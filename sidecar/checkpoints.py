@@ -141,6 +141,8 @@ class Checkpoints:
             self._write()
         except OSError as error:
             self._note_failure(height, os.strerror(error.errno or errno.EIO))
+        except OverflowError as error:  # a number of the chain's has more than 64 bits
+            self._note_failure(height, str(error))
         else:
             self._note_written(height, began)
 

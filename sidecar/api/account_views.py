@@ -16,15 +16,20 @@ from sidecar.state.market import Market
 from sidecar.state.users import User
 
 
-def look(state: ChainState, address: bytes) -> User:
-    """The user, an empty one where the chain has not named it. Raises `NotInSource` where the node
-    does not tell of accounts, `StateUnavailable` while this one is known to be wrong.
-    """
+def check_accounts_told(state: ChainState) -> None:
+    """Raises `NotInSource` where the node does not tell of accounts."""
     if not state.accounts.complete:
         raise NotInSource(
             "this node's files do not hold accounts (balances, positions, funding); ask an API of "
             "the chain itself"
         )
+
+
+def look(state: ChainState, address: bytes) -> User:
+    """The user, an empty one where the chain has not named it. Raises `NotInSource` where the node
+    does not tell of accounts, `StateUnavailable` while this one is known to be wrong.
+    """
+    check_accounts_told(state)
     fault = state.faults.accounts.get(address)
     if fault is not None:
         raise StateUnavailable(f"account {hex_text(address)} is being rebuilt: {fault.what}")

@@ -6,7 +6,6 @@ have keep their sign. No transaction makes a payment, and the node does not name
 a ledger entry: their hash is 0.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -14,10 +13,12 @@ import msgspec
 from sidecar.api.messages import NS_PER_MS, hex_text
 from sidecar.errors import NotInSource
 from sidecar.fixed import to_text
+from sidecar.node.transitions import LedgerChanged
 from sidecar.state.chain import ChainState
 from sidecar.state.history import LedgerEntry, Payment
 
 NO_HASH = "0x" + "00" * 32
+_DEPTH_MAX = 8  # of a ledger entry's details
 _NO_USER = "0x" + "00" * 20
 
 # Fields of Hyperliquid's shapes that no node log tells.
@@ -90,8 +91,8 @@ def ledger_update(state: ChainState, entry: LedgerEntry) -> UpdateView:
     """A ledger entry."""
     changed = entry.changed
     kind, details = changed.kind, changed.details
-    if kind == "liquidation":
-        delta = _liquidation_delta(state, details)
+    if (liquidation := _read_liquidation(changed)) is not None:
+        delta = _liquidation_delta(state, liquidation)
     else:
         usdc = to_text(abs(changed.amount) if kind in _UNTOLD else changed.amount)
         delta = {"type": kind, "usdc": usdc} | _UNTOLD.get(kind, {})
@@ -103,33 +104,69 @@ def liquidation_event(entry: LedgerEntry) -> dict[str, Any]:
     """A liquidation as `userEvents` tells it: Hyperliquid's five fields. The node numbers no
     liquidations and names no liquidator: `lid` is the block's height, the liquidator is 0.
     """
-    details = entry.changed.details
+    changed = entry.changed
+    liquidation = _read_liquidation(changed) or _Liquidation()
     return {
         "lid": entry.height,
         "liquidator": _NO_USER,
-        "liquidated_user": hex_text(entry.changed.user),
-        "liquidated_ntl_pos": to_text(details.get("notional", 0)),
-        "liquidated_account_value": to_text(details.get("account_value", 0)),
+        "liquidated_user": hex_text(changed.user),
+        "liquidated_ntl_pos": to_text(liquidation.notional),
+        "liquidated_account_value": to_text(liquidation.account_value),
     }
 
 
-def _liquidation_delta(state: ChainState, details: Mapping[str, Any]) -> dict[str, Any]:
-    positions = details.get("positions", ())
+class _Liquidation(msgspec.Struct, frozen=True):
+    """The details of a liquidation: everything as it was before."""
+
+    is_cross: bool = True
+    account_value: int = 0
+    notional: int = 0
+    positions: tuple[tuple[int, int], ...] = ()
+
+
+def _read_liquidation(changed: LedgerChanged) -> _Liquidation | None:
+    """None for another kind, and for one whose details are of another shape."""
+    if changed.kind != "liquidation":
+        return None
+    try:
+        return msgspec.convert(changed.details, _Liquidation)
+    except msgspec.ValidationError:
+        return None
+
+
+def _liquidation_delta(state: ChainState, liquidation: _Liquidation) -> dict[str, Any]:
+    markets = state.markets
     return {
         "type": "liquidation",
-        "liquidatedNtlPos": to_text(details.get("notional", 0)),
-        "accountValue": to_text(details.get("account_value", 0)),
-        "leverageType": "Cross" if details.get("is_cross", True) else "Isolated",
+        "liquidatedNtlPos": to_text(liquidation.notional),
+        "accountValue": to_text(liquidation.account_value),
+        "leverageType": "Cross" if liquidation.is_cross else "Isolated",
         "liquidatedPositions": [
-            {"coin": state.markets[market].symbol, "szi": to_text(sz)} for market, sz in positions
+            {"coin": markets[market].symbol, "szi": to_text(sz)}
+            for market, sz in liquidation.positions
+            if market in markets
         ],
     }
 
 
 def _detail(state: ChainState, name: str, value: Any) -> tuple[str, Any]:
     """A detail under the name and in the form that clients know."""
-    if name == "market" and value in state.markets:
+    if name == "market" and isinstance(value, int) and value in state.markets:
         return "coin", state.markets[value].symbol
     first, *others = name.split("_")
-    camel = first + "".join(map(str.title, others))
-    return camel, hex_text(value) if isinstance(value, bytes) else value
+    return first + "".join(map(str.title, others)), _plain(value)
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """What JSON can say of a value; None in place of the rest, and of what is too deep."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, bytes):
+        return hex_text(value)
+    if depth == _DEPTH_MAX:
+        return None
+    if isinstance(value, list):
+        return [_plain(one, depth + 1) for one in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(one, depth + 1) for name, one in value.items()}
+    return None

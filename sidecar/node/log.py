@@ -22,6 +22,7 @@ from sidecar.node.transitions import Block, Logged
 FORMAT = "node-log/1"
 SUFFIX = ".seg"
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)  # what msgspec raises for bytes
+_HEIGHT_MAX = (1 << 63) - 1
 _LOOKS_PER_LISTING = 8
 _OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
@@ -390,6 +391,8 @@ def unreadable(path: Path, error: OSError) -> SourceMissing:
 
 def first_height(segment: Path) -> int:
     """The height of a segment's first block, from its name. Raises `LogCorrupt`."""
-    if not (segment.stem.isdecimal() and len(segment.stem) == 20):
-        raise LogCorrupt("a segment's name is 20 digits and .seg", path=segment)
-    return int(segment.stem)
+    if segment.stem.isdecimal() and len(segment.stem) == 20:
+        height = int(segment.stem)
+        if height <= _HEIGHT_MAX:
+            return height
+    raise LogCorrupt("a segment's name is a height, 20 digits, and .seg", path=segment)

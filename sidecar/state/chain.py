@@ -138,7 +138,7 @@ class ChainState:
             MarketRow: self._restore_market,
             RestingRow: self._restore_order,
             TradeRow: self._restore_trade,
-            TriggerRow: self.orders.restore_waiting,
+            TriggerRow: self._restore_waiting,
             AccountRow: self._restore_account,
             AgentRow: self.accounts.restore_agent,
             **others,
@@ -422,11 +422,17 @@ class ChainState:
         trade = Trade(row.height, row.time_ns, row.fill)
         self._restored(row.fill.market).trades.append(trade)
 
+    def _restore_waiting(self, row: TriggerRow) -> None:
+        self._restored(row.status.market)
+        self.orders.restore_waiting(row)
+
     def _restore_account(self, row: AccountRow) -> None:
         self.accounts.restore_account(row)
         self.users.money_told = True
         for position in row.positions:
             self._restored(position.market).context.open_interest += max(position.sz, 0)
+        for market, _, _ in row.leverages:
+            self._restored(market)
 
     def _restored(self, market_id: int) -> Market:
         market = self.markets.get(market_id)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from sidecar.errors import StateMismatch
 from sidecar.node.snapshot import (
     AccountRow,
     MarketRow,
@@ -64,8 +65,22 @@ def begin_restore(state: ChainState, height: int, time_ns: int) -> None:
 
 def _others(state: ChainState) -> dict[type, Callable[[Any], None]]:
     return {
-        kind: partial(restore, state) for part in PARTS for kind, restore in part.restore.items()
+        kind: partial(_restore, state, restore)
+        for part in PARTS
+        for kind, restore in part.restore.items()
     }
+
+
+def _restore(state: ChainState, restore: Restore, row: Any) -> None:
+    """Raises `StateMismatch` for a row that fits to nothing before it."""
+    told = getattr(row, "status", None) or getattr(row, "fill", None) or row
+    market = getattr(told, "market", None)
+    if market is not None and market not in state.markets:
+        raise StateMismatch(f"the checkpoint uses market {market} before listing it")
+    try:
+        restore(state, row)
+    except (KeyError, ValueError) as error:  # an interval, a number in a text
+        raise StateMismatch(f"a {type(row).__name__} that makes no sense: {error}") from error
 
 
 def component(read: Callable[[ChainState], Any], *kinds: type[Record]) -> Part:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from sidecar.errors import StateMismatch
 from sidecar.limits import (
     FILLS_KEPT,
     FILLS_PER_USER,
@@ -66,10 +67,13 @@ class UserFill(msgspec.Struct, frozen=True, gc=False):
     @property
     def leg(self) -> Leg:
         """The user's leg."""
-        fill = self.trade.fill
-        leg = fill.buyer if self.side == BID else fill.seller
+        leg = _leg(self.trade.fill, self.side)
         assert leg is not None, "fills are kept of sides that the node writes"
         return leg
+
+
+def _leg(fill: Fill, side: int) -> Leg | None:
+    return fill.buyer if side == BID else fill.seller
 
 
 class Payment(msgspec.Struct, frozen=True, gc=False):
@@ -167,14 +171,16 @@ class History:
             yield LedgerRow(entry.height, entry.time_ns, entry.changed)
 
     def restore(self, row: FillRow | PaymentRow | LedgerRow) -> None:
-        """A row of `rows`. O(1)."""
+        """A row of `rows`. Raises `StateMismatch`. O(1)."""
         get = self._users.get
         if isinstance(row, FillRow):
             if row.fill is not None:
                 self._restored = Trade(row.height, row.time_ns, row.fill)
-            assert self._restored is not None, "the first row holds its fill"
-            one = UserFill(self._restored, row.side)
-            self._fills.add(get(one.leg.user), one)
+            restored = self._restored
+            leg = None if restored is None else _leg(restored.fill, row.side)
+            if restored is None or leg is None:
+                raise StateMismatch("a row of a fill has no fill, or no such side of it")
+            self._fills.add(get(leg.user), UserFill(restored, row.side))
         elif isinstance(row, PaymentRow):
             payment = Payment(
                 row.height, row.time_ns, row.market, row.position, row.amount, row.rate

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from blocks import ask, bid, block, state_of
+from blocks import ALICE, ask, bid, block, state_of
 from sidecar import checkpoints
 from sidecar.checkpoints import CHECKPOINTS, Checkpoints, open_directory
 from sidecar.config import CheckpointSettings
@@ -18,6 +18,7 @@ from sidecar.errors import ConfigInvalid
 from sidecar.limits import CHECKPOINT_NICE
 from sidecar.node.row_files import RowDirectory, RowFileReader
 from sidecar.node.starts import Start
+from sidecar.node.transitions import LedgerChanged
 from sidecar.state.chain import ChainState
 from sidecar.state.checkpoint import checkpoint_rows
 
@@ -102,6 +103,19 @@ async def test_the_last_one_is_written_unless_it_is_there(directory: RowDirector
     assert directory.list() == []
     writer(directory, state, origin="snapshot").write_last()
     assert directory.list() == [path]
+
+
+async def test_a_state_that_has_no_form_is_not_kept_and_ends_nothing(
+    directory: RowDirectory[Any],
+) -> None:
+    """A node that goes mad may have balances beyond 64 bits. Found by fuzzing: the last checkpoint
+    ended the process with a traceback.
+    """
+    state = state_of(*(LedgerChanged(ALICE, "deposit", (1 << 63) - 1) for _ in range(3)))
+    kept = writer(directory, state)
+    kept.write_last()
+    assert directory.list() == []
+    assert (kept.failures, kept.why) == (1, "can't serialize ints < -2**63 or > 2**64 - 1")
 
 
 async def test_the_newest_two_are_kept(directory: RowDirectory[Any]) -> None:

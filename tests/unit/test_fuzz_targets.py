@@ -1,54 +1,67 @@
-"""The fuzz targets hold for a moment of hypothesis, on raw bytes and on bytes that mean
-something.
+"""The fuzz targets hold for a moment: for their corpora, for what their mutators make of these, and
+for what real nodes wrote. `make fuzz` runs them for longer, guided by coverage.
 """
 
-import zlib
-from collections.abc import Callable
+import random
+from pathlib import Path
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
-from sidecar.node.submission import Answer, encode_answer
-from targets import TARGETS
+import targets
+from targets import NAMES, Target
 
-UPGRADE = b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-
-
-def client_frame(head: int, payload: bytes) -> bytes:
-    return bytes((head, 0x80 | len(payload))) + bytes(4) + payload
+CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
+FILES_MAX = 40
+CORPUS_BYTES_MAX = 60_000  # of a target
+MUTATED = 25
 
 
-def compressed_frame(text: str) -> bytes:
-    """A message of a client that compresses."""
-    deflater = zlib.compressobj(wbits=-15)
-    body = deflater.compress(text.encode()) + deflater.flush(zlib.Z_SYNC_FLUSH)
-    return client_frame(0xC1, body[:-4])
+@pytest.fixture(params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
 
 
-ACTION_PIECES = (
-    *(b'{"action": {"type": "order", "orders": [', b'], "grouping": "na"}, ', b'"nonce": 7, '),
-    b'{"a": 0, "b": true, "p": "2500", "s": "1", "r": false, "t": {"limit": {"tif": "Gtc"}}}',
-    b'"signature": {"r": "0x11", "s": "0x12", "v": 27}}',
-)
-ANSWER = (st.integers(0, 9), st.booleans(), st.text(max_size=5))
-PIECES = st.one_of(
-    st.binary(max_size=40),
-    st.builds(client_frame, st.integers(0, 255), st.binary(max_size=125)),
-    st.builds(compressed_frame, st.text(max_size=30)),
-    st.sampled_from(ACTION_PIECES),
-    st.builds(lambda number, ok, said: encode_answer(Answer(number, ok, 1, said)), *ANSWER),
-    st.sampled_from((UPGRADE, b'{"method":"ping"}', b"Content-Length: 3\r\n", b"\r\n\r\n", b"abc")),
-)
+@pytest.fixture
+def target(name: str) -> Target:
+    return targets.load(name)
 
 
-@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS.keys())
-@given(pieces=st.lists(PIECES, max_size=6))
-@example(pieces=[UPGRADE, client_frame(0x81, b'{"method":"ping"}'), client_frame(0x88, b"")])
-@example(pieces=[compressed_frame("a" * 9_000), client_frame(0x88, b"")])
-@example(pieces=[b"POST /info HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"] * 3)
-@example(
-    pieces=list(ACTION_PIECES[:1] + ACTION_PIECES[3:4] + ACTION_PIECES[1:3] + ACTION_PIECES[4:])
-)
-def test_target_holds(target: Callable[[bytes], None], pieces: list[bytes]) -> None:
-    target(b"".join(pieces))
+def corpus(name: str) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
+
+
+def test_every_input_that_was_kept_holds(name: str, target: Target) -> None:
+    inputs = corpus(name)
+    assert 2 <= len(inputs) <= FILES_MAX
+    assert sum(map(len, inputs)) <= CORPUS_BYTES_MAX
+    for data in inputs:
+        target.check(data)
+
+
+def test_others_hold_too(name: str, target: Target) -> None:
+    """From a seed, so that they are the same each time."""
+    rng = random.Random(name)
+    kept = corpus(name)
+    for _ in range(MUTATED):
+        data = rng.choice(kept)
+        if target.mutate is None:
+            at = rng.randrange(len(data) + 1)
+            target.check(data[:at] + rng.choice(target.tokens) + data[at:])
+        else:
+            target.check(target.mutate(data, rng))
+
+
+@pytest.mark.parametrize("captured", ["hyperliquid_lines", "hyperliquid_snapshots"])
+def test_what_real_nodes_wrote_holds(captured: str) -> None:
+    target = targets.load(captured)
+    inputs = list(target.captured())
+    if not inputs:
+        pytest.skip("the captured Hyperliquid data is not beside this checkout")
+    for data in inputs:
+        target.check(data)
+
+
+def test_an_unknown_target_is_answered_with_all() -> None:
+    with pytest.raises(KeyError, match="http,proxy,"):
+        targets.load("htpp")

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sidecar.api.account_views import active_asset_data, look
+from sidecar.api.account_views import active_asset_data, check_accounts_told, look
 from sidecar.api.channels.clearinghouse_state import AccountChannel
 from sidecar.api.messages import hex_text, parse_user
 from sidecar.api.topics import Topic
@@ -31,7 +31,7 @@ class ActiveAssetDataChannel(AccountChannel):
     def key(self, parameters: Any) -> tuple[Any, str]:
         """Raises `NotInSource` where the node does not tell of accounts."""
         address, market = parse_user(parameters.user), self.market(parameters.coin)
-        look(self.state, address)
+        check_accounts_told(self.state)
         name = f"{self.name}:{hex_text(address)} {market.symbol}"
         return _Key(address, market.id), name
 

@@ -4,17 +4,17 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
-from sidecar.api.account_views import clearinghouse_state, look
+from sidecar.api.account_views import check_accounts_told, clearinghouse_state, look
 from sidecar.api.messages import Push, hex_text, parse_user
 from sidecar.api.topics import Channel, Delivery, DexUserParameters, Topic, check_dex
-from sidecar.errors import StateUnavailable
+from sidecar.errors import NotInSource, StateUnavailable
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import Changes
 
 
 class AccountChannel(Channel):
     """A view of an account, sent when it differs from the one before. A family: one subclass a
-    view.
+    view. While the account is known to be wrong nothing is sent; it can be subscribed to, and left.
     """
 
     delivery = Delivery.LATEST
@@ -53,12 +53,12 @@ class AccountChannel(Channel):
 
     @abstractmethod
     def view(self, topic: Topic) -> dict[str, Any]:
-        """What a message shows. Raises `StateUnavailable`."""
+        """What a message shows. Raises `StateUnavailable`, `NotInSource`."""
 
     def _view(self, topic: Topic) -> dict[str, Any] | None:
         try:
             return self.view(topic)
-        except StateUnavailable:
+        except (StateUnavailable, NotInSource):  # a market that is listed without its rules
             return None
 
 
@@ -72,7 +72,7 @@ class ClearinghouseStateChannel(AccountChannel):
         """The user's address. Raises `NotInSource` where the node does not tell of accounts."""
         check_dex(parameters.dex)
         address = parse_user(parameters.user)
-        look(self.state, address)
+        check_accounts_told(self.state)
         return address, f"{self.name}:{hex_text(address)}"
 
     def view(self, topic: Topic) -> dict[str, Any]:

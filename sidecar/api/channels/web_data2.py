@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sidecar.api.account_views import clearinghouse_state, look
+from sidecar.api.account_views import check_accounts_told, clearinghouse_state, look
 from sidecar.api.channels.clearinghouse_state import AccountChannel
 from sidecar.api.context_views import asset_contexts
 from sidecar.api.messages import NS_PER_MS, Push, hex_text, parse_user
@@ -25,7 +25,7 @@ class WebData2Channel(AccountChannel):
     def key(self, parameters: UserParameters) -> tuple[bytes, str]:
         """The user's address. Raises `NotInSource` where the node does not tell of accounts."""
         address = parse_user(parameters.user)
-        look(self.state, address)
+        check_accounts_told(self.state)
         meta_view(self.state)
         return address, f"{self.name}:{hex_text(address)}"
 

@@ -40,7 +40,9 @@ def _spot_meta_and_asset_ctxs(state: ChainState, parameters: NoParameters) -> li
 
 
 def _spot_meta(state: ChainState, _parameters: NoParameters) -> dict[str, Any]:
-    spot = next((symbol for symbol in state.by_symbol if symbol[0] == "@" or "/" in symbol), None)
+    spot = next(
+        (symbol for symbol in state.by_symbol if symbol.startswith("@") or "/" in symbol), None
+    )
     if spot is not None:
         raise unknown_rules(spot, "spotMeta")
     return {"universe": [], "tokens": []}

@@ -14,6 +14,7 @@ from sidecar.node.transitions import (
     AccountCheck,
     AgentApproved,
     LedgerChanged,
+    MarketListed,
     PricesUpdated,
     Transition,
 )
@@ -133,3 +134,24 @@ def test_addresses_are_checked_and_sources_without_accounts_say_so() -> None:
     for kind in ("userRole", "extraAgents"):
         with pytest.raises(NotInSource):
             answer_info(blind, {"type": kind, "user": USER})
+
+
+@pytest.mark.parametrize("channel", ["clearinghouseState", "activeAssetData", "webData2"])
+def test_a_wrong_account_can_be_subscribed_to_and_left(channel: str) -> None:
+    """It is shown once it is right. Found by fuzzing: it cost the connection."""
+    feed = Feed(type=channel, user=USER, coin="TOYOTA")
+    feed.push(AccountCheck(ALICE, 7, ()))
+    assert feed.channels.resolve(feed.topic.subscription()) is feed.topic
+    feed.topic.channel.close(feed.topic)
+    topic = feed.channels.resolve(feed.topic.subscription())
+    topic.channel.open(topic)
+    assert feed.channels.snapshot(topic) is None
+    feed.state.adopt_account(feed.state.users.get(ALICE))
+    assert feed.channels.snapshot(topic) is not None
+
+
+def test_a_market_without_rules_ends_web_data_and_nothing_else() -> None:
+    feed = Feed(type="webData2", user=USER)
+    deposit = LedgerChanged(ALICE, "deposit", PX)
+    assert feed.push(deposit)
+    assert feed.push(MarketListed(7, "BTC"), deposit) == []

@@ -61,6 +61,11 @@ def test_small_answers() -> None:
     assert ask_info(state, type="exchangeStatus") == {"time": 2, "specialStatuses": None}
 
 
+def test_a_market_without_a_name_is_no_spot_market() -> None:
+    """Found by fuzzing a snapshot."""
+    assert ask_info(state_of(MarketListed(3, "")), type="spotMeta")["universe"] == []
+
+
 def test_l2_book() -> None:
     state = state_of(*(bid(oid, 100 + oid) for oid in range(1, 31)), ask(99, 200))
     book = ask_info(state, type="l2Book", coin="TOYOTA")

@@ -1,5 +1,6 @@
 """Info requests about a user: the exact answers, the paging, and what is said to bad ones."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from blocks import ALICE, BOB, PX, TOYOTA, bid, block, opened
 from sidecar.api.info import answer_info
 from sidecar.errors import NotInSource, RequestInvalid
 from sidecar.limits import FILLS_ANSWERED, ORDERS_ANSWERED, RANGE_ANSWERED
+from sidecar.node.log import decode_block, encode_block
 from sidecar.node.snapshot import MarketRow, RestingRow, TriggerRow
 from sidecar.node.transitions import (
     BID,
@@ -24,6 +26,9 @@ from test_info import ask_info
 from test_user_channels import NO_HASH, A, B, bought, paid, status
 
 CLOID = b"\x07" * 16
+DEEP: Any = 1
+for _ in range(500):
+    DEEP = [DEEP]
 NOBODY = "0x" + "77" * 20
 
 
@@ -194,6 +199,35 @@ def test_funding_and_ledger_answers() -> None:
     assert ask_info(feed.state, type="userNonFundingLedgerUpdates", user=A) == [
         {"time": 3, "hash": NO_HASH, "delta": {"type": "deposit", "usdc": "1.0"}}
     ]
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"notional": "much"},
+        {"positions": [[1, 2, 3]]},
+        {"positions": [[99, PX]]},
+        {"at": datetime(2026, 5, 5, tzinfo=UTC)},
+        {"code": msgspec.msgpack.Ext(5, b"x")},
+        {"map": {(): 1, b"k": [b"v", {"deep": datetime(2026, 5, 5, tzinfo=UTC)}]}},
+        {"market": [1]},
+        {"deep": DEEP},
+    ],
+    ids=lambda details: next(iter(details)),
+)
+@pytest.mark.parametrize("kind", ["liquidation", "deposit", "newKind"])
+def test_ledger_details_of_any_shape_can_be_told(kind: str, details: dict[str, Any]) -> None:
+    """A log holds whatever msgpack can say, and what JSON can't ended the pipeline. Found by
+    fuzzing.
+    """
+    feed = Feed()
+    for channel in ("userNonFundingLedgerUpdates", "userEvents"):
+        feed.open(type=channel, user=A)
+    logged = encode_block(block(3, LedgerChanged(ALICE, kind, PX, details)))
+    (changed,) = decode_block(logged).transitions
+    assert feed.push(changed)
+    (entry,) = ask_info(feed.state, type="userNonFundingLedgerUpdates", user=A)
+    assert entry["delta"]["type"] == kind
 
 
 @pytest.mark.parametrize("kind", ["userFunding", "userNonFundingLedgerUpdates"])

@@ -219,10 +219,14 @@ def test_another_chains_log_is_refused(tmp_path: Path) -> None:
         reader.next_block()
 
 
-def test_a_foreign_file_name_is_named(tmp_path: Path) -> None:
-    (tmp_path / "notes.seg").write_text("hello")
+@pytest.mark.parametrize("name", ["notes.seg", "7.seg", "70000000000000000001.seg"])
+def test_a_foreign_file_name_is_named(tmp_path: Path, name: str) -> None:
+    """A writer that went on behind a height beyond 64 bits died. Found by fuzzing."""
+    (tmp_path / name).write_text("hello")
     with pytest.raises(NodeError, match="20 digits"):
         read(tmp_path)
+    with pytest.raises(NodeError, match="20 digits"):
+        LogWriter(tmp_path, "test")
 
 
 def test_a_writer_goes_on_behind_a_torn_record(tmp_path: Path) -> None:

@@ -13,13 +13,25 @@ from hypothesis import strategies as st
 from blocks import ALICE, BOB, SONY, TOYOTA, ask, bid, block, fill, opened, state_of
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
+from sidecar.errors import StateMismatch
 from sidecar.node.log import decode_block, encode_block
+from sidecar.node.snapshot import AccountRow, MarketRow, TriggerRow
 from sidecar.node.transitions import BookChanged, PricesUpdated, Record
 from sidecar.state import checkpoint
+from sidecar.state.candles import CandleRow
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import Changes
-from sidecar.state.checkpoint import ROW_TYPES, checkpoint_rows, component, restore_rows
-from sidecar.state.users import User, Users
+from sidecar.state.checkpoint import (
+    ROW_TYPES,
+    LevelsRow,
+    checkpoint_rows,
+    component,
+    restore_rows,
+)
+from sidecar.state.context import ContextRow
+from sidecar.state.history import FillRow, PaymentRow
+from sidecar.state.orders import StatusRow
+from sidecar.state.users import HeightsRow, User, Users
 
 BLOCKS = 25
 TRANSIENT = {
@@ -188,3 +200,27 @@ def test_a_part_that_has_more_to_keep_is_one_line(monkeypatch: pytest.MonkeyPatc
 def test_an_empty_state_says_what_its_source_tells() -> None:
     rows = [type(row).__name__ for row in checkpoint_rows(ChainState())]
     assert rows == ["SourceRow", "AccountsRow"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        CandleRow(9, "1h", 0, 1, 1, 1, 1, "1", 1),
+        CandleRow(1, "2m", 0, 1, 1, 1, 1, "1", 1),
+        CandleRow(1, "1h", 0, 1, 1, 1, 1, "much", 1),
+        ContextRow(9, 1),
+        LevelsRow(9, 1),
+        StatusRow(msgspec.structs.replace(opened(7), market=9)),
+        TriggerRow(msgspec.structs.replace(opened(7), market=9)),
+        PaymentRow(ALICE, 1, 1, 9, 1, 1, 1),
+        FillRow(1, 1, None, 0),
+        FillRow(1, 1, msgspec.structs.replace(fill(1), buyer=None), 0),
+        AccountRow(ALICE, 1, (), ((9, 5, True),)),
+        HeightsRow(ALICE, 1, 1, 1, 1, 1, "much"),
+    ],
+    ids=lambda row: type(row).__name__,
+)
+def test_a_row_that_fits_to_nothing_is_a_mismatch(row: Any) -> None:
+    """Then the next place to start from is taken; all else ended the start. Found by fuzzing."""
+    with pytest.raises(StateMismatch):
+        restore_rows(ChainState(), 2, 7, [MarketRow(TOYOTA), row])

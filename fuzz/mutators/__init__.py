@@ -1,0 +1,1 @@
+"""Mutations that keep what they don't touch meaningful: frames, records, JSON, msgpack, files."""

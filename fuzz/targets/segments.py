@@ -1,0 +1,133 @@
+"""A log of several segment files, as a node left it: blocks whose heights go up by one, then
+silence or an error that names the place; the same blocks when it is read while it grows, and
+from any height on; `LogExtent` says the same; a writer that goes on behind it is read.
+"""
+
+import random
+from functools import partial
+from pathlib import Path
+
+import filesets
+from cutting import at_random
+from filesets import File
+from mutators.files import mutate_files
+from mutators.records import mutate_records, split
+from scratch import scratch
+from sidecar.errors import LogCorrupt, LogGap, LogUnwritable, NodeError
+from sidecar.node.extent import LogExtent
+from sidecar.node.log import SUFFIX, LogReader, segment_name
+from sidecar.node.log_writer import LogWriter
+from sidecar.node.transitions import Block
+from targets.records import content
+
+AIMED_AT = ("sidecar.node.log", "sidecar.node.extent", "sidecar.node.log_writer")
+_ONLY = segment_name(1)
+_LOOKS = 10  # at a log that does not grow: whether there are others is looked at now and then only
+_DOCUMENTED = (LogCorrupt, LogGap)
+
+
+class _Follower:
+    """Reads whenever it is told to, as the feed does: after an error it tries again."""
+
+    def __init__(self, directory: Path, after: int = 0) -> None:
+        self.reader = LogReader(directory, after=after)
+        self.blocks: list[Block] = []
+        self.error: NodeError | None = None
+
+    def look(self) -> None:
+        """Reads what is there. An error holds until a block comes."""
+        try:
+            while (block := self.reader.next_block()) is not None:
+                self.error = None
+                assert not self.blocks or block.height == self.blocks[-1].height + 1
+                assert block.height == self.reader.height
+                self.blocks.append(block)
+        except _DOCUMENTED as error:
+            assert error.path is not None
+            self.error = error
+
+    def finish(self) -> "_Follower":
+        """Reads all there is."""
+        for _ in range(_LOOKS):
+            self.look()
+        self.reader.close()
+        return self
+
+
+def check(data: bytes) -> None:
+    """Writes the files, then reads them."""
+    files = [file for file in filesets.decode(data, _ONLY) if "/" not in file.name]
+    with scratch() as directory:
+        filesets.write(directory, files, lambda: None, lambda content: [content])
+        whole = _Follower(directory).finish()
+        orderly = _is_orderly(files)
+        if orderly:
+            _check_from_anywhere(directory, whole)
+        _check_extent(directory, whole, orderly=orderly)
+        _check_writer(directory, whole, orderly=orderly)
+    if orderly:
+        _check_growing(files, whole, random.Random(len(data)))
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Other files."""
+    return mutate_files(data, rng, mutate_records, _ONLY)
+
+
+def _is_orderly(files: list[File]) -> bool:
+    """Whether the segments came one behind the other and none overlaps the next: else it depends on
+    when one looks, and from where, which of two is read.
+    """
+    free_from = 1
+    for name, text in files:
+        stem = name.removesuffix(SUFFIX)
+        first = int(stem) if stem.isdecimal() and segment_name(int(stem)) == name else 0
+        if first < free_from:
+            return False
+        free_from = first + max(len(split(text)[0]) - 1, 1)
+    return True
+
+
+def _check_growing(files: list[File], whole: _Follower, rng: random.Random) -> None:
+    with scratch() as directory:
+        growing = _Follower(directory)
+        filesets.write(directory, files, growing.look, partial(at_random, rng=rng))
+        growing.finish()
+    assert content(growing.blocks) == content(whole.blocks)
+    assert type(growing.error) is type(whole.error)
+
+
+def _check_from_anywhere(directory: Path, whole: _Follower) -> None:
+    for index in (0, len(whole.blocks) // 2, len(whole.blocks) - 1):
+        if 0 <= index < len(whole.blocks):
+            after = whole.blocks[index].height
+            part = _Follower(directory, after).finish()
+            assert content(part.blocks) == content(whole.blocks[index + 1 :])
+
+
+def _check_extent(directory: Path, whole: _Follower, *, orderly: bool) -> None:
+    try:
+        extent = LogExtent(directory)
+    except LogCorrupt as error:
+        assert error.path is not None
+        return
+    last = whole.blocks[-1].height if whole.blocks else 0
+    for height in (0, last, last + 1, extent.head):
+        extent.why_not_after(height)
+    if orderly and whole.error is None and whole.blocks:
+        assert extent.first == whole.blocks[0].height
+        assert extent.head >= last
+        assert extent.why_not_after(last) is None
+
+
+def _check_writer(directory: Path, whole: _Follower, *, orderly: bool) -> None:
+    try:
+        with LogWriter(directory, "devnet-1") as writer:
+            height = writer.height + 1
+            writer.append(Block(height, 7, 7, []))
+    except (*_DOCUMENTED, LogUnwritable):
+        return
+    again = _Follower(directory).finish()
+    if orderly and whole.error is None and whole.blocks:
+        assert content(again.blocks[:-1]) == content(whole.blocks)
+        assert again.blocks[-1].height == height
