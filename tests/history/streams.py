@@ -54,6 +54,7 @@ class Judge:
         self._streams: dict[str, Stream] = {}
         self._highest = 0  # of anything on this connection
         self._at = 0
+        self._complete = False  # the newest connection saw the end
 
     def judge(self, entries: Iterable[Entry]) -> None:
         """All of it."""
@@ -70,13 +71,15 @@ class Judge:
         }
         for self._at, entry in enumerate(entries, 1):
             judges[type(entry)](entry)  # type: ignore[operator]
+        if not self._complete:
+            self._add("unfinished", "it had not everything when the chain had ended")
 
     def _add(self, kind: str, what: str) -> None:
         self._found.add(kind, f"{self._where} line {self._at}: {what}")
 
     def _opened(self, _: journal.Opened) -> None:
         self._seen["connections"] += 1
-        self._streams, self._highest = {}, 0
+        self._streams, self._highest, self._complete = {}, 0, False
 
     def _subscribed(self, one: journal.Subscribed) -> None:
         if one.topic in self._streams:
@@ -262,6 +265,7 @@ class Judge:
 
     def _finished(self, one: journal.Finished) -> None:
         self._seen["complete"] += 1
+        self._complete = True
         for stream in self._streams.values():
             self._nothing_between(stream, one.height)
             self._whole(stream)

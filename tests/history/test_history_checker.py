@@ -184,6 +184,7 @@ PLANTED: dict[str, tuple[str, Spoil]] = {
     ),
     "a gap that names less than is missing": ("missing", hide_behind_a_gap),
     "resume from beyond what was read": ("missing", resume_too_far),
+    "the end was not seen": ("unfinished", lambda one: one.clients[1].pop()),
     "a refusal": ("refused", lambda one: add(one, journal.Refused("no"))),
     "an error of the server": ("closed", lambda one: add(one, journal.Closed("server", 1011, ""))),
     "an unknown state": (
