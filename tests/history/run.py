@@ -27,7 +27,7 @@ from tests.history.checker import check
 from tests.history.contents import walk
 from tests.history.journal import Journal
 from tests.history.recorder import Recorder, World
-from tests.history.stand import Stand
+from tests.history.stand import CALM_S, Stand
 from tests.history.topics import RESUMABLE, Topic, text_of
 from tests.history.traffic import WALLETS, Traffic
 from tests.history.violations import Violations
@@ -143,7 +143,7 @@ def _end(stand: Stand, world: World) -> None:
 
 def _users(stand: Stand) -> list[str]:
     """Our own accounts, and some that trade by themselves."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + CALM_S
     while True:
         stand.archive()
         blocks = list(read_blocks(stand.ipc.parent / "log"))
