@@ -191,6 +191,15 @@ def test_all_mids() -> None:
     assert message["data"] == {"mids": {"SONY": "11.0"}}
 
 
+def test_all_mids_are_the_same_bytes_whoever_has_read_for_how_long() -> None:
+    """A market whose mid came back stands where it stood, as for one who begins to read now."""
+    feed = Feed(bid(1, 100), ask(2, 101), bid(3, 10, market=2), ask(4, 12, market=2))
+    feed.open(type="allMids")
+    feed.push(BookRemoved(1, 2))
+    (message,) = feed.push(ask(5, 101))
+    assert list(message["data"]["mids"]) == ["TOYOTA", "SONY"]
+
+
 def test_blocks_come_last_and_always() -> None:
     feed = Feed()
     feed.open(type="blocks")
