@@ -4,7 +4,7 @@
 one of the simulated network.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from signal import SIGTERM, Signals
@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 import anyio
+import anyio.to_thread
 
 from sidecar import app as app_module
 from sidecar.app import App
@@ -106,6 +107,10 @@ async def _each(receive: Any) -> AsyncIterator[Signals]:
         yield one
 
 
+async def _at_once(work: Callable[..., Any], *arguments: Any) -> Any:
+    return work(*arguments)
+
+
 def _leaves(group: BaseExceptionGroup[Any]) -> list[Any]:
     found: list[Any] = []
     for one in group.exceptions:
@@ -161,6 +166,7 @@ def simulated_sockets(world: World) -> Iterator[None]:
             (app_module, "bind", bind),
             (app_module, "settle", lambda: None),
             (submitter, "_connected", connected),
+            (anyio.to_thread, "run_sync", _at_once),  # there are no threads here
             # So that a block that goes to five clients is cut, as one for five thousand is.
             (flush, "FLUSH_LOOK_DELIVERIES", 1),
             (hub, "FLUSH_SLICE_S", 0.0005),
