@@ -8,6 +8,7 @@ import argparse
 import multiprocessing
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,17 +59,24 @@ def _report(seeds: range, jobs: int) -> int:
 def explain(verdict: Verdict) -> str:
     """What a failed seed says, with the command that plays it again."""
     lines = [f"seed {verdict.seed}: {len(verdict.violations)} violations"]
-    lines += [f"    {what[:400]}" for what in verdict.violations[:6]]
+    lines += [f"    {what[:2000]}" for what in verdict.violations[:6]]
     lines.append(f"    again: python tests/simulation/run.py {verdict.seed}")
     return "\n".join(lines)
 
 
 def _verdicts(seeds: range, jobs: int) -> Iterator[Verdict]:
     if jobs <= 1:
-        yield from map(tell, seeds)
+        yield from map(_tell, seeds)
         return
     with multiprocessing.Pool(jobs, maxtasksperchild=200) as pool:
-        yield from pool.imap_unordered(tell, seeds, chunksize=5)
+        yield from pool.imap_unordered(_tell, seeds, chunksize=5)
+
+
+def _tell(seed: int) -> Verdict:
+    try:
+        return tell(seed)
+    except Exception:  # noqa: BLE001 - a world that fails is one that has to be looked at, too
+        return Verdict(seed, violations=[f"the world failed: {traceback.format_exc()[-2000:]}"])
 
 
 class _Plain(argparse.RawDescriptionHelpFormatter):

@@ -66,6 +66,9 @@ def tell(seed: int, weights: Weights | None = None, planted: Planted = nullconte
         try:
             with _installed(world):
                 return world.loop.run_until_complete(_Story(world, weights, planted).run())
+        except Exception as error:
+            error.add_note(f"again: python tests/simulation/run.py {seed}")
+            raise
         finally:
             world.loop.close()
             _forget(seed)
