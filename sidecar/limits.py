@@ -191,6 +191,7 @@ BEHIND_AFTER_S = 10.0  # the newest block's age; a clock that is off shows here,
 FRESHNESS_INTERVAL_S = 0.25
 
 # Following the node
+LOG_LISTED_S = 0.2  # at the most so often, while the next block is not where it should be
 FOLLOW_POLL_S = 1.0  # a sleeping follower looks by itself this often
 FOLLOW_POLL_WITHOUT_INOTIFY_S = 0.005  # where the system has no inotify instance left
 FOLLOW_BUSY_S = 0.1  # before it looks again where no descriptor is left

@@ -8,14 +8,16 @@ waiting: "nothing more yet" is an answer. The node's side is `sidecar.node.log_w
 """
 
 import errno
+import math
 import os
+import time
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
 from sidecar.errors import LogCorrupt, LogGap, SourceBusy, SourceMissing
-from sidecar.limits import RECORD_BYTES_MAX
+from sidecar.limits import LOG_LISTED_S, RECORD_BYTES_MAX
 from sidecar.node.records import HEAD_BYTES, crc32c, unpack_head
 from sidecar.node.transitions import Block, Logged
 
@@ -23,7 +25,6 @@ FORMAT = "node-log/1"
 SUFFIX = ".seg"
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)  # what msgspec raises for bytes
 _HEIGHT_MAX = (1 << 63) - 1
-_LOOKS_PER_LISTING = 8
 _OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 
@@ -248,7 +249,7 @@ class LogReader:
         self.chain = chain
         self.height = after
         self._segment: SegmentReader | None = None
-        self._idle_looks = 0  # since the last block
+        self._listed_at = -math.inf  # monotonic seconds
 
     def __enter__(self) -> Self:
         return self
@@ -296,7 +297,6 @@ class LogReader:
                     return None
             elif block.height > self.height:
                 self.height = block.height
-                self._idle_looks = 0
                 return block
 
     def _open_first(self) -> bool:
@@ -336,14 +336,15 @@ class LogReader:
 
     def _newer(self, segment: SegmentReader) -> Path | None:
         """The segment after this one. The name it should have is looked for each time, others
-        (a gap) and a log that was replaced now and then: listing costs ten times as much.
+        (a gap) and a log that was replaced a few times a second: listing costs ten times as much.
         """
         expected = self.directory / segment_name(segment.height + 1)
         if expected != segment.path and expected.exists():
             return expected
-        self._idle_looks += 1
-        if self._idle_looks % _LOOKS_PER_LISTING != 1:
+        now = time.monotonic()
+        if now - self._listed_at < LOG_LISTED_S:
             return None
+        self._listed_at = now
         newer = [path for path in list_segments(self.directory) if path.name > segment.path.name]
         if not newer:
             segment.check_in_place(newest=True)

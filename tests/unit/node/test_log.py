@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kinds import EVERY_KIND, USER
 from sidecar.errors import LogCorrupt, LogGap, LogUnwritable, NodeError, SourceMissing
+from sidecar.node import log
 from sidecar.node.extent import LogExtent
 from sidecar.node.log import LogReader, decode_block, encode_block, list_segments
 from sidecar.node.log_writer import LogWriter
@@ -277,7 +278,10 @@ def test_segments_are_retired_behind_a_snapshot_but_never_the_newest_two(
     assert [int(segment.stem) for segment in list_segments(tmp_path)] == left
 
 
-def test_a_log_that_was_deleted_or_replaced_is_named_not_waited_for(tmp_path: Path) -> None:
+def test_a_log_that_was_deleted_or_replaced_is_named_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "LOG_LISTED_S", 0.0)
     for replace in (False, True):
         write(tmp_path, 3)
         with LogReader(tmp_path, chain="test") as reader:
