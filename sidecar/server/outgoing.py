@@ -33,7 +33,11 @@ class Outgoing:
 
     def reply(self, reply: Reply) -> None:
         """Sends an answer, behind what waits."""
-        self._connection.send(frames.text(encode(reply)))
+        self.answer(frames.text(encode(reply)))
+
+    def answer(self, frame: bytes) -> None:
+        """Likewise, of a text frame."""
+        self._connection.send(frame)
         if self._is_too_much():
             self._close_unread("the answers asked for are not read")
 

@@ -165,7 +165,7 @@ class WebSocketSession:
             case OnDisconnect():
                 self._outgoing.reply(self._safety_net.lay(request, self._outgoing.reply))
             case Ping():
-                self._connection.send(_PONG)
+                self._outgoing.answer(_PONG)
 
 
 _PONG = frames.text(b'{"channel":"pong"}')

@@ -171,7 +171,7 @@ def _end(reading: Reading, oracle: Oracle, height: int) -> str | None:
     told = [one for one in map(plain, reading.texts) if "height" in one]
     if _DELIVERIES[kind] is Delivery.EVERY:
         newest = oracle.newest.get(reading.key, 0)
-        last = told[-1]["height"] if told else 0
+        last = max(map(_reaches, map(plain, reading.texts)), default=0)
         begun = _begun_at(reading)
         if begun is not None and newest > max(last, begun):
             return f"it ends at {last}, the chain's last is {newest}"
@@ -187,6 +187,12 @@ def _end(reading: Reading, oracle: Oracle, height: int) -> str | None:
     if _timeless(_forgetful(told[-1])) != _timeless(_forgetful(final)):
         return f"at height {height} it is still as at {told[-1]['height']}: {told[-1]}"
     return None
+
+
+def _reaches(message: dict[str, Any]) -> int:
+    """Up to which height something was told, be it that it is missing."""
+    height: int = message["data"]["to"] if message["channel"] == "gap" else message["height"]
+    return height
 
 
 def _begun_at(reading: Reading) -> int | None:

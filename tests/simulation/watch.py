@@ -80,7 +80,10 @@ class Watch:
         outbox = connection.outbox
         too_much = outbox.bytes > OUTBOX_BYTES_MAX and len(outbox._entries) > _LAST_WORDS
         if too_much or outbox._uncounted > _SNAPSHOTS_MAX:
-            self.violations.append(f"promise 4: {outbox.bytes} bytes wait for one client")
+            waiting = [(len(one.frame), one.counted) for one in outbox._entries.values()]
+            self.violations.append(
+                f"promise 4: {outbox.bytes} bytes wait for one client: {waiting}"
+            )
 
     def is_well(self, process: Process) -> bool:
         """Live, and at the node's head."""

@@ -14,6 +14,7 @@ from test_sessions import Sidecar, running, subscribe
 pytestmark = pytest.mark.anyio
 
 BOUND = 100_000
+PING = b'{"method":"ping"}'
 ASK_TRADES = b'{"method":"post","id":1,"request":{"type":"info","payload":%b}}' % (
     b'{"type":"recentTrades","coin":"TOYOTA","n":200}'
 )
@@ -82,7 +83,8 @@ async def _learns_where_to_resume(every: Peer) -> None:
     assert closing[2:].decode() == wanted
 
 
-async def test_slow_consumer_of_answers_is_closed() -> None:
+@pytest.mark.parametrize("text", [ASK_TRADES, PING], ids=["queries", "pings"])
+async def test_slow_consumer_of_answers_is_closed(text: bytes) -> None:
     """It asks, and asks, and reads nothing."""
     settings = {"outbox_bytes_max": BOUND, "messages_per_minute": 1 << 30}
     async with running(**settings) as sidecar:
@@ -91,7 +93,7 @@ async def test_slow_consumer_of_answers_is_closed() -> None:
             await peer.upgrade()
             (connection,) = sidecar.server._gate.connections
             while not connection._finishing:
-                await peer.send(frame(TEXT, ASK_TRADES))
+                await peer.send(frame(TEXT, text))
                 await anyio.lowlevel.checkpoint()
                 assert connection.outbox.bytes < BOUND + 50_000
             reason = "too slow: the answers asked for are not read"
