@@ -64,6 +64,11 @@ def test_one_more_of_anything_is_named(field: str, said: str) -> None:
         check_book(book_of(BIDS, ASKS), other)
 
 
+def test_numbers_have_64_bits() -> None:
+    largest = (((1 << 64) - 1, 1, (1 << 64) - 1),)
+    assert queue_hash(book_of(largest, ())) == crc(largest) << 32
+
+
 def test_a_number_beyond_64_bits_is_a_mismatch_and_no_bug() -> None:
     with pytest.raises(StateMismatch, match="an id, price or size beyond 64 bits"):
         queue_hash(book_of(((1, 1 << 64, 1),), ()))
