@@ -16,7 +16,7 @@ from sidecar.limits import MESSAGE_BYTES_MAX
 
 _TEXT = 0x81  # FIN, no RSV, opcode 1
 _MASKED = 0x80
-_TWO_BYTES, _EIGHT_BYTES = 126, 127
+_TWO_BYTES = 126  # that the length is in the next two; 127: in the next eight
 _XOR_BYTES_MAX = 1_024  # beyond, a table for each byte of the mask is faster than one number
 _TABLES = tuple(bytes(byte ^ key for byte in range(256)) for key in range(256))
 

@@ -33,7 +33,10 @@ def check(directory: Path) -> tuple[Violations, Counter[str]]:
 
 def _topics(clients: list[Path]) -> set[str]:
     return {
-        one.topic for path in clients for one in read_entries(path) if isinstance(one, Subscribed | Told)
+        one.topic
+        for path in clients
+        for one in read_entries(path)
+        if isinstance(one, Subscribed | Told)
     }
 
 

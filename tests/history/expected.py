@@ -80,9 +80,7 @@ def view(chain: Chain, topic: Topic) -> Any | None:
 def checksum(market: Market) -> int:
     """CRC-32 of the ten best levels of each side."""
     sides = [
-        ",".join(
-            f"{decimal(px)}:{decimal(sz)}:{n}" for px, sz, n in market.levels(side)[:10]
-        )
+        ",".join(f"{decimal(px)}:{decimal(sz)}:{n}" for px, sz, n in market.levels(side)[:10])
         for side in (BID, ASK)
     ]
     return zlib.crc32("|".join(sides).encode())
@@ -207,7 +205,9 @@ def _step(step: Any) -> Any:
     if step == "remove":
         return step
     ((name, fields),) = step.items()
-    return {name: {key: one if key == "insertBefore" else decimal(one) for key, one in fields.items()}}
+    return {
+        name: {key: one if key == "insertBefore" else decimal(one) for key, one in fields.items()}
+    }
 
 
 def _l4_snapshot(chain: Chain, market: Market) -> dict[str, Any]:

@@ -159,9 +159,7 @@ class Judge:
         if since is not None and one.height <= since:
             self._add("order", f"{one.topic}: {one.height} behind {since}")
         if stream.known and one.prev != stream.height:
-            self._add(
-                "chain", f"{one.topic} at {one.height}: prev {one.prev}, had {stream.height}"
-            )
+            self._add("chain", f"{one.topic} at {one.height}: prev {one.prev}, had {stream.height}")
         self._names_the_one_before(stream, one, up_to=one.height - 1)
         self._nothing_between(stream, one.height - 1)
         if stream.heights is not None and not _has(stream.heights, one.height):

@@ -63,7 +63,11 @@ def drop(history: History, kind: str, which: int = 5, number: int = 0) -> None:
 
 def in_parts(history: History) -> list[int]:
     """Where a message of more than one part begins."""
-    return [at for at in history.at("userEvents") if told(history, at).part[0] == 1 < told(history, at).part[1]]
+    return [
+        at
+        for at in history.at("userEvents")
+        if told(history, at).part[0] == 1 < told(history, at).part[1]
+    ]
 
 
 def swap_parts(history: History) -> None:
@@ -251,7 +255,9 @@ def test_as_a_command_on_files(clean: History, place: Path, tmp_path: Path) -> N
     (tmp_path / "log").symlink_to(place / "log")
     found, seen = checker.check(tmp_path)
     assert list(found.lines()) == []
-    assert seen["messages"] == sum(isinstance(one, Told) for one in clean.clients[0] + clean.clients[1])
+    assert seen["messages"] == sum(
+        isinstance(one, Told) for one in clean.clients[0] + clean.clients[1]
+    )
     assert seen["contents"] == len(clean.contents)
     history = clean.spoilt()
     drop(history, "trades")

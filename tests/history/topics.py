@@ -1,6 +1,6 @@
 """Topics as the journal names them, and which topic a message is of.
 
-    trades:TOYOTA    l2Book:SONY nSigFigs=3    userFills:0xab.. aggregateByTime=True    blocks
+trades:TOYOTA    l2Book:SONY nSigFigs=3    userFills:0xab.. aggregateByTime=True    blocks
 """
 
 from typing import Any, NamedTuple

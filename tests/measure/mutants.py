@@ -35,23 +35,31 @@ _OF_VALUES = (  # a name, a word or an argument is missing: nearly any test noti
 
 
 class Mutant(NamedTuple):
-    """One changed source; `line` and `change` say where and what. `logic`: an operator, a number or
-    a condition is changed; else a value, a word or an argument is missing.
+    """One change; `line` and `change` say where and what. `logic`: an operator, a number or a
+    condition is changed; else a value, a word or an argument is missing.
     """
 
     line: int
     change: str
-    source: str
     logic: bool
+    module: cst.Module
+    before: cst.CSTNode
+    after: Any
+
+    @property
+    def source(self) -> str:
+        """The module with it. O(module)."""
+        mutated = self.module.deep_replace(self.before, self.after)
+        assert isinstance(mutated, cst.Module)
+        return mutated.code
 
 
 def mutants_of(source: str) -> list[Mutant]:
-    """By line, each one once."""
+    """By line."""
     wrapper = MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True)
     finder = _Finder(wrapper.module)
     wrapper.visit(finder)
-    unique = {mutant.source: mutant for mutant in finder.found if mutant.source != source}
-    return sorted(unique.values())
+    return sorted(finder.found, key=lambda mutant: (mutant.line, mutant.change))
 
 
 class _Finder(cst.CSTVisitor):
@@ -61,7 +69,6 @@ class _Finder(cst.CSTVisitor):
         super().__init__()
         self.found: list[Mutant] = []
         self._module = module
-        self._lines = module.code.splitlines()
         self._says = 0  # how many errors and asserts around here
 
     def on_visit(self, node: cst.CSTNode) -> bool:
@@ -78,12 +85,11 @@ class _Finder(cst.CSTVisitor):
         self._says -= m.matches(original_node, _SAYS)
 
     def _add(self, node: cst.CSTNode, changed: Any, *, logic: bool) -> None:
-        mutated = self._module.deep_replace(node, changed)
-        assert isinstance(mutated, cst.Module)
         line = self.get_metadata(PositionProvider, node).start.line
-        before, after = self._module.code_for_node(node), self._module.code_for_node(changed)
-        change = f"{_short(before)}  ->  {_short(after)}"
-        self.found.append(Mutant(line, change, mutated.code, logic))
+        before, after = (self._module.code_for_node(one) for one in (node, changed))
+        if before != after:
+            change = f"{_short(before)}  ->  {_short(after)}"
+            self.found.append(Mutant(line, change, logic, self._module, node, changed))
 
 
 def _short(code: str) -> str:

@@ -79,7 +79,7 @@ def try_module(module: Path, options: argparse.Namespace) -> int:
     mutants = mutants_of(source)
     logic = [one for one in mutants if one.logic]
     others = [one for one in mutants if not one.logic]
-    chosen = sorted([*spread(logic, options.logic), *spread(others, options.others)])
+    chosen = [*spread(logic, options.logic), *spread(others, options.others)]
     if options.line:
         chosen = [one for one in mutants if one.line in options.line]
     tests = [str(path) for path in own_tests(module)]

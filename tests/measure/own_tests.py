@@ -22,7 +22,6 @@ _NAMED_ELSEWHERE = {
     "state/changes.py": ("state/test_chain.py", "state/test_orders.py", "state/test_history.py"),
     "state/chain.py": ("state/test_chain.py", "state/test_against_devnet.py"),
     "state/checkpoint.py": ("state/test_checkpoint_rows.py",),
-    "state/checks.py": ("state/test_chain.py", "state/test_against_devnet.py"),
     "state/context.py": ("state/test_candles.py", "state/test_accounts.py"),
     "state/faults.py": ("state/test_chain.py", "state/test_accounts.py"),
     "state/margin.py": ("state/test_margin.py", "state/test_accounts.py"),

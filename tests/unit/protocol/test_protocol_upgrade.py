@@ -45,7 +45,10 @@ def refusal(request: Request) -> UpgradeRefused:
 
 
 def test_the_rfcs_own_example() -> None:
-    assert accept(handshake()) == (
+    plain, extended = accept(handshake()), accept(handshake(), "permessage-deflate; a")
+    named = b"\r\nSec-WebSocket-Extensions: permessage-deflate; a\r\n\r\n"
+    assert extended == plain.removesuffix(b"\r\n\r\n") + named
+    assert plain == (
         b"HTTP/1.1 101 Switching Protocols\r\n"
         b"Upgrade: websocket\r\n"
         b"Connection: Upgrade\r\n"

@@ -328,6 +328,13 @@ def test_p8_limits_are_per_message() -> None:
     assert received(message * 3) == [Message("x" * 50_000)] * 3
 
 
+def test_p8_each_message_may_be_of_the_limit() -> None:
+    half = MESSAGE_BYTES_MAX // 2
+    message = text(b"x" * half, fin=False) + more(b"y" * (MESSAGE_BYTES_MAX - half))
+    longest = Message("x" * half + "y" * (MESSAGE_BYTES_MAX - half))
+    assert received(message * 3) == [longest] * 3
+
+
 def test_p28_empty_fragments_count() -> None:
     most = text(b"", fin=False) + more(fin=False) * (MESSAGE_FRAGMENTS_MAX - 2)
     assert received(most + more()) == [Message("")]
