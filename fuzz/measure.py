@@ -19,6 +19,7 @@ from targets import NAMES, load
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+PRODUCT = str(ROOT / "sidecar" / "*")
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def main() -> None:
 def measure(name: str, *, found: bool) -> str:
     """coverage.py's report; its last line is the total."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    measuring = coverage.Coverage(branch=True, data_file=None, source_pkgs=["sidecar"])
+    measuring = coverage.Coverage(branch=True, data_file=None, include=PRODUCT)
     measuring.start()
     target = load(name)
     inputs = sorted((HERE / "corpus" / name).iterdir())

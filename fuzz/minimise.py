@@ -5,15 +5,17 @@ and the past findings don't, the most and the smallest first.
 """
 
 import hashlib
+import logging
 import sys
-import tempfile
 from pathlib import Path
 
 import coverage
+import structlog
 
 from targets import load
 
 HERE = Path(__file__).parent
+PRODUCT = str(HERE.parent / "sidecar" / "*")
 FILES_MAX = 30  # of a target, seeds and findings included
 BYTES_MAX = 40_000  # likewise
 INPUT_BYTES_MAX = 6_000
@@ -23,6 +25,7 @@ Reached = frozenset[tuple[str, tuple[int, int]]]
 
 def main() -> None:
     """One target after the other; each has to be named."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     for name in sys.argv[1:]:
         _minimise(name)
 
@@ -66,24 +69,22 @@ def _worth_keeping(
 
 def _reached(name: str, inputs: list[bytes]) -> dict[bytes, Reached]:
     """Which branches of the product each input takes."""
-    with tempfile.NamedTemporaryFile() as file:
-        measuring = coverage.Coverage(branch=True, data_file=file.name, source_pkgs=["sidecar"])
-        target = load(name)
-        target.check(b"")  # what happens once happens now
-        measuring.start()
-        for number, data in enumerate(inputs):
-            measuring.switch_context(str(number))
-            target.check(data)
-        measuring.stop()
-        measured = measuring.get_data()
-        reached: dict[bytes, Reached] = {}
-        for number, data in enumerate(inputs):
-            measured.set_query_context(str(number))
-            reached[data] = frozenset(
-                (path, arc)
-                for path in measured.measured_files()
-                for arc in measured.arcs(path) or ()
-            )
+    measuring = coverage.Coverage(branch=True, data_file=None, include=PRODUCT)
+    target = load(name)
+    target.check(b"")  # what happens once happens now
+    measuring.start()
+    for number, data in enumerate(inputs):
+        measuring.switch_context(str(number))
+        target.check(data)
+    measuring.stop()
+    measured = measuring.get_data()
+    files = measured.measured_files()
+    reached: dict[bytes, Reached] = {}
+    for number, data in enumerate(inputs):
+        measured.set_query_context(str(number))
+        reached[data] = frozenset(
+            (file, arc) for file in files for arc in measured.arcs(file) or ()
+        )
     return reached
 
 
