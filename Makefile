@@ -1,6 +1,8 @@
 # make run    a development chain, a sidecar beside it, a live book in the terminal
 # make test   the whole suite; make test-long adds what takes minutes
 # make check  formatting, lint, types
+# make history SECONDS=3600   clients, kills and stalls for so long, then what was told is judged
+# make audit  whether anything is known against a dependency (asks an advisory service)
 # make install    into DESTDIR and PREFIX (/usr/local), with units for systemd; make uninstall
 # make deb    a Debian package, in dist/
 
@@ -9,7 +11,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long check format bench clean install uninstall deb
+HISTORY_SEED ?= $(shell date +%s)
+SECONDS ?= 60
+
+.PHONY: help run test test-long check history audit format bench clean install uninstall deb
 
 help:
 	@sed -n 's/^# //p; /^$$/q' Makefile
@@ -38,6 +43,15 @@ check: $(VENV)/.made
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+history: $(VENV)/.made
+	@$(BIN)/python tests/history/run.py --seconds $(SECONDS) --seed $(HISTORY_SEED) --pace 2
+
+# pip-audit has an environment of its own: what it needs is not what is audited.
+audit: $(VENV)/.made
+	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && \
+		$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'; }
+	@.ci/audit --pip-audit $(VENV)/audit/bin/pip-audit
 
 format: $(VENV)/.made
 	$(BIN)/ruff format .
