@@ -4,6 +4,8 @@
 # make simulate SEEDS=0:20000    simulated worlds, as many as wanted; a seed by itself says all
 # make check  formatting, lint, types
 # make fuzz TARGET=http SECONDS=60    one fuzz target, guided by coverage; fuzz-all: each of them
+# make history SECONDS=3600   clients, kills and stalls for so long, then what was told is judged
+# make audit  whether anything is known against a dependency (asks an advisory service)
 # make install    into DESTDIR and PREFIX (/usr/local), with units for systemd; make uninstall
 # make deb    a Debian package, in dist/
 
@@ -12,8 +14,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long coverage mutants simulate fuzz fuzz-all fuzz-coverage check format \
-	bench clean install uninstall deb
+SECONDS ?= 60
+HISTORY_SEED ?= $(shell date +%s)
+
+.PHONY: help run test test-long coverage mutants simulate fuzz fuzz-all fuzz-coverage history audit \
+	check format bench clean install uninstall deb
 
 help:
 	@sed -n 's/^# //p; /^$$/q' Makefile
@@ -62,6 +67,15 @@ check: $(VENV)/.made
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+history: $(VENV)/.made
+	@$(BIN)/python tests/history/run.py --seconds $(SECONDS) --seed $(HISTORY_SEED) --pace 2
+
+# pip-audit has an environment of its own: what it needs is not what is audited.
+audit: $(VENV)/.made
+	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && \
+		$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'; }
+	@.ci/audit --pip-audit $(VENV)/audit/bin/pip-audit
+
 format: $(VENV)/.made
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -80,7 +94,6 @@ bench: $(VENV)/.made
 	$(BIN)/python benchmarks/order_entry.py
 
 TARGET ?= http
-SECONDS ?= 60
 
 $(VENV)/.fuzz: $(VENV)/.made
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'

@@ -35,26 +35,35 @@ from sidecar.telemetry.logs import get_log
 _log = get_log("app")
 
 FORMAT = "sidecar-checkpoint/1"
-CHECKPOINTS: RowFormat[Any] = RowFormat(FORMAT, "checkpoint", ".ckpt", ROW_TYPES)
+_FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750  # where tokens are needed, not everybody may read
+_ANYBODY = 0o002
+CHECKPOINTS: RowFormat[Any] = RowFormat(
+    FORMAT, "checkpoint", ".ckpt", ROW_TYPES, mode=_FILE_MODE
+)
 _FAILED = 255  # exit code of a child that failed with anything but an error of the system
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def open_directory(settings: CheckpointSettings) -> RowDirectory[Any] | None:
     """The directory of the checkpoints, made where it is not there and swept of what a killed
-    writer left; None where none is set. Raises `ConfigInvalid` where it can't be written.
+    writer left; None where none is set. Raises `ConfigInvalid` where it can't be written, or by
+    everybody: a checkpoint that somebody else has put there would be believed.
     """
     if not settings.directory:
         return None
     path = Path(settings.directory)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        everybodys = path.stat().st_mode & _ANYBODY
         CHECKPOINTS.sweep(path)
     except OSError as error:
         what = f"checkpoint.directory: can't write {path}: {error.strerror}"
         raise ConfigInvalid(what) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise ConfigInvalid(f"checkpoint.directory: may not write {path}")
+    if everybodys:
+        what = f"everybody may write {path}, and what is there is believed; chmod o-w"
+        raise ConfigInvalid(f"checkpoint.directory: {what}")
     return RowDirectory(path, CHECKPOINTS)
 
 

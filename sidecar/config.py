@@ -18,6 +18,7 @@ from sidecar.errors import ConfigInvalid
 
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(gt=0, le=1)]
 _CORES_MAX = 4096
 SecondsOrNever = Annotated[float, Meta(ge=0)]
 
@@ -116,6 +117,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     messages_per_minute: Annotated[
         Positive, Meta(description="inbound messages of one connection")
     ] = limits.MESSAGES_PER_MINUTE
+    query_share_per_ip: Annotated[
+        Share, Meta(description="of a core's time, for queries of one address, after a burst")
+    ] = limits.QUERY_SHARE_PER_IP
     outbox_bytes_max: Annotated[
         Positive, Meta(description="bytes that may wait for a slow client")
     ] = limits.OUTBOX_BYTES_MAX

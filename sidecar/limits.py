@@ -61,6 +61,9 @@ LEDGER_KEPT = 200_000  # of all users
 # Info requests
 ORDERS_ANSWERED = 2_000  # of historicalOrders; Hyperliquid's own
 FILLS_ANSWERED = 2_000  # of userFills and userFillsByTime; Hyperliquid's own
+QUERY_SHARE_PER_IP = 0.1  # of a core: ten such addresses can't take more than all of it
+QUERY_BURST_S = 5.0  # of processor time at once: all books of a chain of 600 coins, order by order
+QUERY_RETRY_S = 1.0  # when somebody who has used that up may ask again
 RANGE_ANSWERED = 500  # of other requests with a time range; Hyperliquid's own
 
 # HTTP

@@ -11,6 +11,7 @@ from typing import Any
 from sidecar import __version__
 from sidecar.cli import demo, devnet, doctor, log, replay, serve, status, token, watch, worker
 from sidecar.errors import SidecarError
+from sidecar.telemetry.printable import block
 
 _COMMANDS: dict[str, ModuleType] = {
     "serve": serve,
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fail(error: SidecarError) -> int:
-    print(f"sidecar: {type(error).__name__}: {error}", file=sys.stderr)
+    print(block(f"sidecar: {type(error).__name__}: {error}"), file=sys.stderr)
     return 1
 
 
@@ -81,7 +82,7 @@ def _fail_unknown(error: BaseException) -> int:
     first = error
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
-    print(f"sidecar: bug: {type(first).__name__}: {first}", file=sys.stderr)
+    print(block(f"sidecar: bug: {type(first).__name__}: {first}"), file=sys.stderr)
     return os.EX_SOFTWARE
 
 

@@ -58,11 +58,16 @@ _decode_footer = msgspec.msgpack.Decoder(_Footer).decode
 class RowFormat(Generic[RowT]):
     """A kind of row file: what its headers say, how its files are called, what rows it takes."""
 
-    def __init__(self, name: str, noun: str, suffix: str, rows: Iterable[Any]) -> None:
-        """`rows`: the types of its rows, whose tags differ. `noun`: what messages call a file."""
+    def __init__(
+        self, name: str, noun: str, suffix: str, rows: Iterable[Any], *, mode: int = 0o644
+    ) -> None:
+        """`rows`: the types of its rows, whose tags differ. `noun`: what messages call a file.
+        `mode`: who may read it, whatever the umask.
+        """
         self.name = name
         self.noun = noun
         self.suffix = suffix
+        self.mode = mode
         union: Any = reduce(or_, rows)
         chunk: Any = tuple[Literal["rows"], list[union]]
         self.decode_chunk = msgspec.msgpack.Decoder(chunk).decode
@@ -99,7 +104,7 @@ class RowFormat(Generic[RowT]):
         path = directory / self.file_name(header.height)
         temporary = self.temporary(path, os.getpid())
         try:
-            _write(temporary, header, rows)
+            _write(temporary, self.mode, header, rows)
             temporary.rename(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -228,8 +233,13 @@ class RowFileReader(Generic[RowT]):
         return SnapshotInvalid(f"the {noun} {what}", path=self.path, offset=self._offset)
 
 
-def _write(path: Path, header: RowFileHeader, rows: Iterable[Any]) -> None:
-    with path.open("wb") as file:
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC  # follows no link
+
+
+def _write(path: Path, mode: int, header: RowFileHeader, rows: Iterable[Any]) -> None:
+    path.unlink(missing_ok=True)  # of a process that had our number
+    with open(os.open(path, _NEW, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), mode)
         covered, count = _append(file, 0, _encode(header)), 0
         remaining = iter(rows)
         while chunk := list(islice(remaining, SNAPSHOT_CHUNK_ROWS)):

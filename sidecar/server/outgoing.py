@@ -26,6 +26,11 @@ class Outgoing:
         connection.on_clear = self._on_clear
         self._on_clear(connection.clear)
 
+    @property
+    def address(self) -> str:
+        """By which limits count the client."""
+        return self._connection.limit_key
+
     def end(self) -> None:
         """The client has gone, and reads no topic any more."""
         self._connection.on_clear = ignore

@@ -13,7 +13,7 @@ from sidecar.api.messages import Reply
 from sidecar.api.orders.incoming import Incoming
 from sidecar.api.orders.outcomes import Outcome
 from sidecar.api.requests import NO_ORDERS, Post, decode_json
-from sidecar.errors import HttpRefused, NotInSource, RequestInvalid, StateUnavailable
+from sidecar.errors import HttpRefused, Limited, NotInSource, RequestInvalid, StateUnavailable
 from sidecar.server.connection import Connection
 from sidecar.server.forwards import Forwards
 from sidecar.server.message_limit import MessageLimit
@@ -57,14 +57,16 @@ class Posts:
     def _inform(self, request: Post) -> None:
         try:
             payload = decode_json(request.request.payload)
-            answer = answer_info(self._services.state, payload)
+            with self._services.query_time.of(self._connection.limit_key):
+                answer = answer_info(self._services.state, payload)
+                told = {"type": payload["type"], "data": answer}
+                _answer(self._outgoing, request, {"type": "info", "payload": told})
+        except Limited as error:
+            _answer(self._outgoing, request, {"type": "error", "payload": f"429: {error}"})
         except NotInSource as reason:
             self._forwards.post(request, payload, reason)
         except (RequestInvalid, StateUnavailable) as error:
             _answer(self._outgoing, request, {"type": "error", "payload": str(error)})
-        else:
-            told = {"type": payload["type"], "data": answer}
-            _answer(self._outgoing, request, {"type": "info", "payload": told})
 
     def _act(self, request: Post) -> None:
         orders = self._services.orders

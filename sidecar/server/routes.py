@@ -4,6 +4,7 @@ POST /info        JSON in, JSON out
 POST /exchange    a signed action; answered with the block that executed it
 """
 
+import math
 import time
 
 import anyio
@@ -13,13 +14,18 @@ from sidecar.api.messages import encode
 from sidecar.api.orders.incoming import Incoming
 from sidecar.api.orders.outcomes import Outcome
 from sidecar.api.requests import NO_ORDERS, decode_json
-from sidecar.errors import HttpRefused, NotInSource, RequestInvalid, StateUnavailable
+from sidecar.errors import HttpRefused, Limited, NotInSource, RequestInvalid, StateUnavailable
 from sidecar.protocol.http import Request
 from sidecar.server.connection import Connection
 from sidecar.server.http_session import HttpAnswer
 from sidecar.server.services import Services
 from sidecar.server.tokens import TRADE
 from sidecar.telemetry.tracecontext import continue_trace
+
+
+def retry_after(error: Limited) -> tuple[tuple[str, str], ...]:
+    """The header that says when to ask again."""
+    return (("Retry-After", str(math.ceil(error.retry_after_s))),)
 
 
 class Routes:
@@ -45,7 +51,10 @@ class Routes:
     async def _info(self, request: Request) -> HttpAnswer:
         try:
             asked = decode_json(request.body)
-            return HttpAnswer(200, encode(answer_info(self._services.state, asked)))
+            with self._services.query_time.of(self._connection.limit_key):
+                return HttpAnswer(200, encode(answer_info(self._services.state, asked)))
+        except Limited as error:
+            raise HttpRefused(429, str(error), retry_after(error)) from None
         except NotInSource as reason:
             return await self._forward(asked, reason)
         except RequestInvalid as error:

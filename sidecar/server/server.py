@@ -83,6 +83,7 @@ class Server:
         a WebSocket whose token is not given any more, or not as it was, ends.
         """
         self._services.settings, self._services.tokens = settings, tokens
+        self._services.query_time.adopt(settings.query_share_per_ip)
         self._gate.adopt(settings, tokens)
         for connection, session in self._sessions.items():
             if tokens is not None and connection.grant not in tokens:

@@ -8,6 +8,7 @@ from sidecar.recovery.resume import Resumer
 from sidecar.server.hub import Hub
 from sidecar.server.order_entry import OrderEntry
 from sidecar.server.pass_through import PassThrough
+from sidecar.server.query_time import QueryTime
 from sidecar.server.tokens import Tokens
 from sidecar.state.chain import ChainState
 from sidecar.telemetry.counts import Counts
@@ -28,3 +29,7 @@ class Services:
     orders: OrderEntry | None = None  # where the node takes any
     tokens: Tokens | None = None  # where not everybody may come in
     counts: Counts = field(default_factory=Counts)
+    query_time: QueryTime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.query_time = QueryTime(self.settings.query_share_per_ip)

@@ -3,7 +3,7 @@
 from sidecar.api.messages import Reply
 from sidecar.api.requests import Subscribe, Unsubscribe
 from sidecar.api.topics import Topic
-from sidecar.errors import RequestInvalid
+from sidecar.errors import Limited, RequestInvalid
 from sidecar.limits import TOPICS_MAX
 from sidecar.server.outgoing import Outgoing
 from sidecar.server.resumptions import Resumptions
@@ -40,13 +40,22 @@ class Subscriptions:
             raise RequestInvalid(f"a connection may have {limit} subscriptions")
         if services.hub.topics >= TOPICS_MAX and not services.hub.reads(topic):
             raise RequestInvalid("this server has too many distinct subscriptions; try again later")
+        resume = request.resume if topic.resumable else None
+        if resume is not None:
+            self._take(topic, request)
+            self._resumptions.resume(topic, resume.height)
+            return
+        try:
+            with services.query_time.of(self._outgoing.address):
+                self._take(topic, request)
+                services.hub.subscribe(self._outgoing, topic)
+                self._outgoing.send_snapshot(topic)
+        except Limited as error:
+            raise RequestInvalid(f"{error} Try again later: {topic.name}") from None
+
+    def _take(self, topic: Topic, request: Subscribe) -> None:
         self._topics[topic] = None
         self._respond("subscribe", topic, request.subscription)
-        if request.resume is not None and topic.resumable:
-            self._resumptions.resume(topic, request.resume.height)
-        else:
-            services.hub.subscribe(self._outgoing, topic)
-            self._outgoing.send_snapshot(topic)
 
     def unsubscribe(self, request: Unsubscribe) -> None:
         """Answers; what waits of the topic is dropped. Raises `RequestInvalid`."""

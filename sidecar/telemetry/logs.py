@@ -4,11 +4,13 @@ terminal. Repeats are counted, secrets taken out (docs/logs.md).
 
 import logging
 import sys
+from textwrap import indent
 
 import anyio
 import structlog
 
 from sidecar.limits import LOG_REPEATS_S
+from sidecar.telemetry.printable import block, line
 from sidecar.telemetry.redact import redact
 from sidecar.telemetry.repeats import Event, Repeats
 
@@ -40,6 +42,7 @@ def configure_logs(level: str, style: str) -> None:
             _REPEATS,
             structlog.processors.format_exc_info,
             _redacted,
+            *((_printable,) if text else ()),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -63,6 +66,16 @@ def _say_again(event: Event) -> None:
 
 def _redacted(_logger: object, _method: str, event: Event) -> Event:
     return {name: redact(value, name) for name, value in event.items()}
+
+
+def _printable(_logger: object, _method: str, event: Event) -> Event:
+    """What clients wrote can neither steer a terminal nor look like a line of its own. (JSON escapes
+    by itself.)
+    """
+    shown = {name: line(one) if isinstance(one, str) else one for name, one in event.items()}
+    if isinstance(exception := event.get("exception"), str):
+        shown["exception"] = indent(block(exception), "    ")
+    return shown
 
 
 def get_log(room: str) -> structlog.typing.FilteringBoundLogger:

@@ -1,6 +1,7 @@
 """No secret reaches the log of a real process, at its most talkative."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,61 @@ def test_orders_tokens_and_bad_requests(tmp_path: Path, start: Start, serve: Ser
     assert '"connection": ' in told
     for secret in (*secrets, "not-this-one"):
         assert secret.removeprefix("0x") not in told
+
+
+PASSWORD = "hunter2hunter2"
+
+
+def test_wherever_a_secret_is_put(tmp_path: Path, start: Start, serve: Serve) -> None:
+    """Tokens and signatures where they do not belong: paths, queries, other headers, frames, a
+    file of tokens that holds a token; a password in a URL of the settings. Through reloads.
+    """
+    ipc, tokens = tmp_path / "ipc", tmp_path / "tokens"
+    start("devnet", "--path", str(ipc), "--block-ms", "100").wait_for("block|height")
+    token, line = new_token("desk", "read,trade")
+    lost, _ = new_token("lost", "read")
+    tokens.write_text(line + "\n")
+    server = serve(
+        *("--source-path", str(ipc), "--server-tokens-file", str(tokens), "--log-level", "debug"),
+        *("--tracing-endpoint", f"http://desk:{PASSWORD}@127.0.0.1:9/v1/traces"),
+        *("--server-origins", "https://app.example"),
+    )
+    bearer = {"Authorization": f"Bearer {token}"}
+    made = signed(wallet_of(0xA11CE), order())
+    both = made["signature"]["r"] + made["signature"]["s"][2:] + "1b"
+    secrets = [token, lost, PASSWORD, made["signature"]["r"], made["signature"]["s"]]
+    places: list[tuple[str, dict[str, str]]] = [
+        (f"/{token}", bearer),
+        (f"/info?token={token}&signature={both}", {}),
+        (f"/info?access_token={lost}", bearer),
+        ("/info", {"Authorization": f"Bearer {token} {lost}"}),
+        ("/info", {"Authorization": f"Basic {lost}"}),
+        ("/info", {"Cookie": f"token={token}", "X-Api-Key": lost}),
+        ("/info", bearer | {"Origin": f"https://{lost}.example"}),
+        ("/info", bearer | {"Traceparent": token, "X-Forwarded-For": lost}),
+        ("/info", bearer | {"Content-Type": both, "Expect": lost}),
+        ("/ws", bearer | {"Sec-WebSocket-Protocol": token, "Upgrade": "websocket"}),
+    ]
+    for path, headers in places:
+        answer = requests.post(server.url + path, both, headers=headers, timeout=10)
+        assert 400 <= answer.status_code < 500
+    with connect(server.ws_url, additional_headers=bearer) as client:
+        for text in (
+            json.dumps({"method": "subscribe", "subscription": {"type": token}}),
+            json.dumps({"method": "onDisconnect", "action": made}),
+            json.dumps({"method": "post", "id": 1, "request": {"type": "action", "payload": both}}),
+            json.dumps(made)[:-3],
+        ):
+            client.send(text)
+            client.recv(timeout=10)
+    tokens.write_text(f"{line}\n{lost}\n")  # a token, where its hash belongs
+    server.signal(signal.SIGHUP)
+    server.wait_for("line 2 is not a name")
+    tokens.write_text("")
+    server.signal(signal.SIGHUP)
+    server.wait_for('"event": "reloaded"')
+    told = server.output + json.dumps(server.get("/readyz", server.operator_port)[1])
+    metrics = requests.get(f"http://127.0.0.1:{server.operator_port}/metrics", timeout=10).text
+    assert server.stop() == 0
+    told += server.output + metrics
+    assert [secret for secret in secrets if secret.removeprefix("0x") in told] == []

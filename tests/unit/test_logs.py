@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.limits import LOG_REPEATS_KEPT, LOG_REPEATS_S, LOG_REPEATS_SHOWN
-from sidecar.telemetry import logs
+from sidecar.telemetry import logs, printable
 from sidecar.telemetry.redact import HIDDEN, redact
 from sidecar.telemetry.repeats import Repeats
 
@@ -183,3 +183,32 @@ def test_lines_are_json_with_secrets_out(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "ValueError" in lines[0]["exception"]
     assert lines[0]["timestamp"].endswith("Z")
     assert len(lines) == 1 + LOG_REPEATS_SHOWN
+
+
+EVIL = "a\n2026 [error] forged\x1b[2J\x1b]0;title\x07\x7f\x9b31m\u2028\u202eb"
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+@pytest.mark.parametrize("evil", [EVIL, "\x1b[31m", "\x9b31m", "\rforged"])
+def test_nobody_steers_the_terminal_or_writes_a_line_of_the_log(
+    style: str, evil: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = io.StringIO()
+    monkeypatch.setattr("sys.stderr", told)
+    logs.configure_logs("debug", style)
+    log = logs.get_log("server")
+    try:
+        raise ValueError(evil)
+    except ValueError:
+        log.exception(f"bug: {evil}", origin=evil, inner=[{"k": evil}])
+    structlog.reset_defaults()
+    text = told.getvalue()
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]", text)
+    assert not any(one.startswith(("2026 [error] forged", "forged")) for one in text.splitlines())
+
+
+@given(st.text())
+def test_what_is_printable_stays_as_it_is(text: str) -> None:
+    assert printable.block(text) == text or not text.isprintable()
+    assert len(printable.line(text).splitlines()) <= 1
+    assert "\x1b" not in printable.block(text)

@@ -1,0 +1,87 @@
+"""Who may read, write and connect to what the processes make, whatever the umask they start with."""
+
+import json
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from processes import Serve, Start
+from sidecar.checkpoints import CHECKPOINTS, open_directory
+from sidecar.config import CheckpointSettings
+from sidecar.errors import ConfigInvalid
+from sidecar.node.row_files import RowDirectory, RowFileHeader
+from test_workers import until
+
+HEADER = RowFileHeader(CHECKPOINTS.name, "devnet-1", 7, 0)
+
+
+@pytest.fixture(params=(0o000, 0o077), ids=("umask 000", "umask 077"))
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    """That of what is started."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def test_sockets_checkpoints_and_locks(
+    tmp_path: Path, start: Start, serve: Serve, umask: int
+) -> None:
+    ipc, own, api, operator = (tmp_path / name for name in ("ipc", "own", "a.sock", "o.sock"))
+    start("devnet", "--path", str(ipc), "--block-ms", "100", "--actions-per-block", "5").wait_for("block|height")
+    server = serve(
+        *("--source-path", str(ipc), "--server-host", f"unix:{api}"),
+        *("--operator-host", f"unix:{operator}"),
+        *("--checkpoint-directory", str(own), "--checkpoint-blocks", "20"),
+        ready=False,
+    )
+    server.wait_for("serving ")
+    until(lambda: RowDirectory(own, CHECKPOINTS).list())
+    sockets = (api, operator, ipc / "submit.sock")
+    assert {path.name: oct(mode(path)) for path in sockets} == dict.fromkeys(
+        (path.name for path in sockets), "0o660"
+    )
+    assert mode(ipc / "devnet.lock") & 0o077 == 0
+    assert mode(own) & 0o027 == 0
+    assert all(mode(path) == 0o640 for path in RowDirectory(own, CHECKPOINTS).list())
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(operator))
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert json.loads(client.recv(4096).split(b"\r\n\r\n")[1]) == {"alive": True}
+    assert server.stop() == 0
+
+
+def test_a_link_in_the_place_of_a_half_written_checkpoint_is_not_followed(tmp_path: Path) -> None:
+    victim, own = tmp_path / "victim", tmp_path / "own"
+    victim.write_text("precious")
+    own.mkdir()
+    path = own / CHECKPOINTS.file_name(HEADER.height)
+    CHECKPOINTS.temporary(path, os.getpid()).symlink_to(victim)
+    written = CHECKPOINTS.write(own, HEADER, ())
+    assert victim.read_text() == "precious"
+    assert not written.is_symlink()
+
+
+def test_a_link_in_the_place_of_a_checkpoint_is_replaced(tmp_path: Path) -> None:
+    victim, own = tmp_path / "victim", tmp_path / "own"
+    victim.write_text("precious")
+    own.mkdir()
+    (own / CHECKPOINTS.file_name(HEADER.height)).symlink_to(victim)
+    written = CHECKPOINTS.write(own, HEADER, ())
+    assert victim.read_text() == "precious"
+    assert not written.is_symlink()
+
+
+def test_a_directory_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    own.chmod(0o1777)
+    with pytest.raises(ConfigInvalid, match="everybody may write"):
+        open_directory(CheckpointSettings(str(own)))
