@@ -364,7 +364,7 @@ class LogReader:
         (a gap) and a log that was replaced now and then: listing costs ten times as much.
         """
         expected = self.directory / segment_name(segment.height + 1)
-        if expected != segment.path and expected.exists():
+        if expected != segment.path and _exists(expected):
             return expected
         self._idle_looks += 1
         if self._idle_looks % _LOOKS_PER_LISTING != 1:
@@ -405,6 +405,13 @@ def list_segments(directory: Path) -> list[Path]:
         return []
     except OSError as error:
         raise unreadable(directory, error) from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # in a directory that may not be searched
+        raise unreadable(path, error) from error
 
 
 def unreadable(path: Path, error: OSError) -> SourceMissing:

@@ -1,8 +1,8 @@
 """Nodes that play a recording, block by block as a test says, and do it wrong where it says so."""
 
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ from recording import START, Recording
 from scripted_info import ScriptedInfo
 from sidecar.node.hyperliquid.reader import STREAMS
 from sidecar.node.ipc import IpcDirectory
-from sidecar.node.log import FORMAT, SegmentHeader, list_segments, segment_name
+from sidecar.node.log import FORMAT, SegmentHeader, segment_name
 from sidecar.node.records import frame
 from sidecar.node.snapshot import write_snapshot
 
 SEGMENT = 100  # blocks of one
 DATE, HOUR = "20260424", 3
+Write = tuple[str, bytes]  # to which file, what
 
 
 class ScriptedNode:
@@ -29,6 +30,25 @@ class ScriptedNode:
         self.path = path
         self.recording = recording
         self.height = 0  # of the block that was played last
+        self._plan: list[Write] | None = None
+
+    def put(self, path: Path, content: bytes) -> None:
+        """Appends to a file, now or when the plan is carried out."""
+        if self._plan is not None:
+            self._plan.append((str(path), content))
+            return
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(fd, content)
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def planning(self) -> Iterator[list[Write]]:
+        """What is written meanwhile is for a player to write (player.py)."""
+        plan = self._plan = list[Write]()
+        yield plan
+        self._plan = None
 
     def play(self, count: int = 1) -> int:
         """So many blocks, as they should be; the height."""
@@ -65,6 +85,7 @@ class NativeNode(ScriptedNode):
         self.ipc.create(recording.name, recording.genesis_ns, 100)
         self.ipc.log.mkdir(exist_ok=True)
         self.ipc.snapshots.mkdir(exist_ok=True)
+        self._begins = 0  # the newest segment
         self.play(START)
 
     def flags(self) -> list[str]:
@@ -76,19 +97,20 @@ class NativeNode(ScriptedNode):
 
     def append(self, content: bytes) -> None:
         """To the segment of the height that it is at, whatever it is."""
-        with self.segment().open("ab") as file:
-            file.write(content)
+        self.put(self.segment(), content)
 
     def segment(self) -> Path:
         """The newest one; begun where the height has come to the next."""
-        segments = list_segments(self.ipc.log)
         begins = self.height - (self.height - 1) % SEGMENT
-        if segments and int(segments[-1].stem) >= begins:
-            return segments[-1]
-        path = self.ipc.log / segment_name(self.height)
-        header = SegmentHeader(FORMAT, self.recording.name, self.height, self.height - 1)
-        path.write_bytes(frame(msgspec.msgpack.encode(header)))
-        return path
+        if self._begins < begins:
+            self._begins = self.height
+            header = SegmentHeader(FORMAT, self.recording.name, self.height, self.height - 1)
+            self.put(self._newest, frame(msgspec.msgpack.encode(header)))
+        return self._newest
+
+    @property
+    def _newest(self) -> Path:
+        return self.ipc.log / segment_name(self._begins)
 
     def snapshot(self) -> None:
         write_snapshot(self.ipc.snapshots, *self.recording.rows(self.height))
@@ -128,11 +150,7 @@ class FilesNode(ScriptedNode):
         return path
 
     def append(self, stream: str, content: bytes) -> None:
-        fd = os.open(self.file(stream), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(fd, content)
-        finally:
-            os.close(fd)
+        self.put(self.file(stream), content)
 
     def event(self, stream: str, height: int) -> dict[str, Any]:
         """The row of a block, to be changed."""

@@ -20,6 +20,7 @@ from scripted import NODES, FilesNode, NativeNode, ScriptedNode
 LAUNCH = Path(__file__).with_name("launch.py")
 QUICK: dict[str, float] = {
     "REBUILD_RETRY_S": 0.2,
+    "REBUILD_QUIET_S": 0.4,
     "REBUILD_RETRY_MAX_S": 0.8,
     "HALF_LINE_QUIET_S": 0.3,
     "BEHIND_WARN_S": 0.2,
