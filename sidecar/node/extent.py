@@ -4,7 +4,13 @@ import os
 from pathlib import Path
 
 from sidecar.limits import RECORD_BYTES_MAX
-from sidecar.node.log import first_height, list_segments, unreadable
+from sidecar.node.log import (
+    PEEK_BYTES,
+    first_height,
+    list_segments,
+    peek_height,
+    unreadable,
+)
 from sidecar.node.records import HEAD_BYTES, unpack_head
 
 
@@ -45,8 +51,8 @@ class LogExtent:
 
 
 def last_height(segment: Path) -> int:
-    """The height of a segment's last whole block: its records counted, by their heads alone. One
-    that is torn or has an impossible length ends the count.
+    """The height of a segment's last whole block, by the fronts of its records alone. One that is
+    torn or has an impossible length is the end.
 
     Raises `SourceMissing`, `LogCorrupt` (a name).
     """
@@ -55,16 +61,16 @@ def last_height(segment: Path) -> int:
     except OSError as error:
         raise unreadable(segment, error) from error
     try:
-        size, offset, records = os.fstat(fd).st_size, 0, 0
-        while len(head := os.pread(fd, HEAD_BYTES, offset)) == HEAD_BYTES:
-            length, _ = unpack_head(head)
+        size, offset, last = os.fstat(fd).st_size, 0, first_height(segment) - 1
+        while len(front := os.pread(fd, HEAD_BYTES + PEEK_BYTES, offset)) >= HEAD_BYTES:
+            length, _ = unpack_head(front[:HEAD_BYTES])
             offset += HEAD_BYTES + length
             if not 0 < length <= RECORD_BYTES_MAX or offset > size:
                 break
-            records += 1
+            height = peek_height(front[HEAD_BYTES : HEAD_BYTES + length])
+            last = last if height is None else height  # the header tells none
     except OSError as error:  # a bad disk, a network that is gone
         raise unreadable(segment, error) from error
     finally:
         os.close(fd)
-    header = 1
-    return first_height(segment) - 1 + max(records - header, 0)
+    return last

@@ -3,12 +3,13 @@
 inotify watches the directories, its descriptor awaited through anyio, so an idle follower costs
 nothing and wakes within microseconds of the node's write. With `busy_poll` it never sleeps: the
 lowest latency for a core of its own. Events can be lost (queue overflow, network file systems), so
-a sleeper also looks by itself once a second.
+a sleeper also looks by itself once a second, and whether its watches are where names lead.
 """
 
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -30,7 +31,10 @@ from sidecar.telemetry.logs import get_log
 
 _log = get_log("node")
 
-_EVENTS = flags.MODIFY | flags.CREATE | flags.MOVED_TO | flags.CLOSE_WRITE | flags.DELETE_SELF
+_WRITTEN = flags.MODIFY | flags.CREATE | flags.MOVED_TO | flags.CLOSE_WRITE
+_EVENTS = _WRITTEN | flags.DELETE_SELF | flags.MOVE_SELF | flags.ONLYDIR
+_GONE = flags.IGNORED | flags.DELETE_SELF | flags.MOVE_SELF
+_NO_WATCH = -1  # what none has
 
 
 class Reader(Protocol):
@@ -149,7 +153,7 @@ class _Watch:
     """An inotify instance over a set of directories that may grow."""
 
     def __init__(self) -> None:
-        self._paths: dict[int, Path] = {}
+        self._watches: dict[Path, int] = {}
         self._inotify: INotify | None = None
         try:
             self._inotify = INotify(nonblocking=True)
@@ -173,19 +177,20 @@ class _Watch:
         """
         if self._inotify is None:
             return False
-        known = set(self._paths.values())
         added = False
         for directory in directories:
-            if directory not in known and directory.is_dir():
+            if directory not in self._watches:
                 added |= self._add(self._inotify, directory)
         return added
 
     def _add(self, inotify: INotify, directory: Path) -> bool:
         try:
-            self._paths[inotify.add_watch(directory, _EVENTS)] = directory
-        except OSError as error:  # gone again, not ours to read, or out of watches: we poll
+            self._watches[directory] = inotify.add_watch(directory, _EVENTS)
+        except (FileNotFoundError, NotADirectoryError):
+            return False  # not there yet, or gone again
+        except OSError as error:  # not ours to read, or out of watches: we poll
             _log.warning("can't watch", path=str(directory), reason=error.strerror)
-            self._paths[-len(self._paths) - 1] = directory
+            self._watches[directory] = _NO_WATCH
             return False
         return True
 
@@ -193,11 +198,35 @@ class _Watch:
         """Returns after the next event, or after the timeout. Consumes the events: they only say
         "look".
         """
-        if self._inotify is None:
+        inotify = self._inotify
+        if inotify is None:
             await anyio.sleep(min(timeout_s, FOLLOW_POLL_WITHOUT_INOTIFY_S))
             return
-        with anyio.move_on_after(timeout_s):
-            await anyio.wait_readable(self._inotify.fileno())
-        for event in self._inotify.read(timeout=0):
-            if event.mask & (flags.IGNORED | flags.DELETE_SELF):
-                self._paths.pop(event.wd, None)
+        with anyio.move_on_after(timeout_s) as waiting:
+            await anyio.wait_readable(inotify.fileno())
+        for event in inotify.read(timeout=0):
+            if event.mask & _GONE:
+                self._forget(inotify, event.wd)
+        if waiting.cancelled_caught:
+            self._renew(inotify)
+
+    def _forget(self, inotify: INotify, watch: int) -> None:
+        """A directory was deleted, or has another name: its own may be another's by now."""
+        for path in [path for path, one in self._watches.items() if one == watch]:
+            del self._watches[path]
+            _let_go(inotify, watch)
+
+    def _renew(self, inotify: INotify) -> None:
+        """Quiet may be because a name leads elsewhere now (a link was set anew, a disk mounted), or
+        because one could not be watched. O(directories).
+        """
+        for path, before in list(self._watches.items()):
+            with suppress(OSError):
+                self._watches[path] = inotify.add_watch(path, _EVENTS)
+                if before not in self._watches.values():
+                    _let_go(inotify, before)
+
+
+def _let_go(inotify: INotify, watch: int) -> None:
+    with suppress(OSError):  # it went with its directory
+        inotify.rm_watch(watch)

@@ -25,6 +25,11 @@ FORMAT = "node-log/1"
 SUFFIX = ".seg"
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)  # what msgspec raises for bytes
 _HEIGHT_MAX = (1 << 63) - 1
+PEEK_BYTES = 14  # of a payload: an array's head, an integer's
+_FIX_ARRAY = 0x9  # msgpack: the upper four bits
+_FIX_INT_MAX = 0x7F
+_ARRAYS = {0xDC: 3, 0xDD: 5}  # array 16, array 32: bytes of the head
+_UNSIGNED = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}  # uint 8 to uint 64: bytes that follow
 _OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 
 
@@ -100,6 +105,22 @@ def _decode_with_unknown_tags(payload: bytes) -> Block:
     return Block(record.height, record.time_ns, record.written_ns, transitions, unknown)
 
 
+def peek_height(payload: bytes) -> int | None:
+    """The height of a block's record from its front, PEEK_BYTES at the most: an array, then an
+    unsigned integer (docs/node-log.md). None where something else stands there. O(1).
+    """
+    kind = payload[0] if payload else 0
+    start = 1 if kind >> 4 == _FIX_ARRAY else _ARRAYS.get(kind)
+    if start is None or len(payload) <= start:
+        return None
+    first = payload[start]
+    if first <= _FIX_INT_MAX:
+        return first
+    size = _UNSIGNED.get(first, 0)
+    digits = payload[start + 1 : start + 1 + size]
+    return int.from_bytes(digits, "big") if digits and len(digits) == size else None
+
+
 class SegmentReader:
     """Reads the records of one segment, growing or done, each with one copy (from the page
     cache).
@@ -144,14 +165,19 @@ class SegmentReader:
         return block
 
     def skip_to(self, height: int) -> None:
-        """Moves on behind block `height`, or as far as whole records go, without decoding them:
-        heights have no gaps, so that counting is enough. Raises `LogCorrupt`.
+        """Moves on behind block `height`, or as far as whole records go, looking at their heights
+        only. What is missing below, or there twice, does no harm. Raises `LogCorrupt`.
         """
         if self.height >= height or (self.header is None and not self._read_header()):
             return
-        while self.height < height and (payload := self.read_record()) is not None:
+        while (payload := self.read_record()) is not None:
+            found = peek_height(payload)
+            if found is None or found > height:
+                if found == height + 1:
+                    self.height = height
+                return
             self._pass(payload)
-            self.height += 1
+            self.height = found
 
     def at_boundary(self) -> bool:
         """Whether the file ends where the last read record ended."""
@@ -339,7 +365,7 @@ class LogReader:
         (a gap) and a log that was replaced a few times a second: listing costs ten times as much.
         """
         expected = self.directory / segment_name(segment.height + 1)
-        if expected != segment.path and expected.exists():
+        if expected != segment.path and _exists(expected):
             return expected
         now = time.monotonic()
         if now - self._listed_at < LOG_LISTED_S:
@@ -381,6 +407,13 @@ def list_segments(directory: Path) -> list[Path]:
         return []
     except OSError as error:
         raise unreadable(directory, error) from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # in a directory that may not be searched
+        raise unreadable(path, error) from error
 
 
 def unreadable(path: Path, error: OSError) -> SourceMissing:

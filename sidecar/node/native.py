@@ -64,7 +64,7 @@ class NativeOrigin:
                 continue
             try:
                 start = _native_start(path, directory, self._ipc, self._info.chain, extent)
-            except (SnapshotInvalid, SourceMissing) as error:
+            except (SnapshotInvalid, SourceMissing, LogGap) as error:
                 _log.warning(f"{directory.form.noun} not used", reason=str(error))
             else:
                 yield start

@@ -79,7 +79,8 @@ class Repairer:
         wrong = replica.state.faults
         if wrong.everything or replica.state.height != self._state.height:
             return False
-        mended = {id_: books[id_] for id_ in books.keys() - wrong.books.keys()}
+        right = (books.keys() - wrong.books.keys()) & replica.state.markets.keys()
+        mended = {id_: books[id_] for id_ in right}
         users = {user: accounts[user] for user in accounts.keys() - wrong.accounts.keys()}
         if not (mended or users):
             return False

@@ -129,6 +129,7 @@ class _Comparison:
     ) -> None:
         self._state = state
         self._snapshot = snapshot
+        self._symbols = frozenset(snapshot.symbols)
         self._steps = steps
         self._breathe = breathe
 
@@ -150,6 +151,8 @@ class _Comparison:
     async def of(self, symbol: str) -> Verdict | None:
         """None where the book was replaced meanwhile, or the coin is nowhere but empty."""
         copy = BookCopy()
+        if symbol not in self._symbols:
+            return self._not_in_snapshot(copy, symbol)
         try:
             await self._fill(copy, symbol)
             await self._catch_up(copy, symbol)
@@ -211,6 +214,12 @@ class _Comparison:
     def _book(self, symbol: str) -> Book | None:
         market = self._state.by_symbol.get(symbol)
         return None if market is None else market.book
+
+    def _not_in_snapshot(self, copy: BookCopy, symbol: str) -> Verdict | None:
+        """There is nothing to compare with, nor to rebuild the book from."""
+        market = self._state.by_symbol.get(symbol)
+        orders = market is not None and market.book.orders
+        return self._doubt(copy, symbol, "not in the node's snapshot") if orders else None
 
     def _unlisted(self, copy: BookCopy, symbol: str) -> Verdict | None:
         """Empty books of coins that never had an order in the files are no news."""

@@ -18,7 +18,7 @@ class L4Client:
         if "Snapshot" in data:
             for side in data["Snapshot"]["levels"]:
                 for order in side:
-                    self._add(order, None)
+                    self._add(dict(order), None)
             self._last = message["prev"]
         else:
             assert message["prev"] == self._last, "a message is missing"
@@ -47,7 +47,9 @@ class L4Client:
                 if not self._levels[key]:
                     del self._levels[key]
             elif "new" in step:
-                order = placed[diff["oid"]] | {"limitPx": diff["px"], "sz": step["new"]["sz"]}
+                known = {key: diff[key] for key in ("oid", "user", "side")}  # if it has no status
+                order = placed.get(diff["oid"], known)
+                order = order | {"limitPx": diff["px"], "sz": step["new"]["sz"]}
                 self._add(order, step["new"].get("insertBefore"))
             else:
                 order = self.orders[diff["oid"]]

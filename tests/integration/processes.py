@@ -9,25 +9,34 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 START_TIMEOUT_S = 90.0  # the machine may be shared
+COMMAND = (sys.executable, "-m", "sidecar")
 
 
 class Process:
     """A running `sidecar` command; its output is in a file."""
 
-    def __init__(self, output: Path, *arguments: str) -> None:
+    def __init__(
+        self,
+        output: Path,
+        *arguments: str,
+        command: tuple[str, ...] = COMMAND,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._output = output
+        known = {"PYTHONUNBUFFERED": "1", "SIDECAR_OPERATOR_PORT": "0"}
         with output.open("wb") as file:
             self._process = subprocess.Popen(
-                (sys.executable, "-m", "sidecar", *arguments),
+                (*command, *arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"PYTHONUNBUFFERED": "1", "SIDECAR_OPERATOR_PORT": "0"},
+                env=os.environ | known | environment,
             )
 
     @property
@@ -73,8 +82,8 @@ class Process:
 class Server(Process):
     """A running `sidecar serve`, ready."""
 
-    def __init__(self, output: Path, *arguments: str) -> None:
-        super().__init__(output, "serve", "--server-port", "0", *arguments)
+    def __init__(self, output: Path, *arguments: str, **how: Any) -> None:
+        super().__init__(output, "serve", "--server-port", "0", *arguments, **how)
         self.headers: dict[str, str] = {}  # of the last answer
 
     def ready(self) -> "Server":

@@ -7,8 +7,8 @@ import anyio
 import pytest
 
 from rig import Node, client_of, sidecar_of
-from sidecar.devnet.rows import snapshot_rows
-from sidecar.node.snapshot import RestingRow
+from sidecar.devnet.rows import snapshot_header, snapshot_rows
+from sidecar.node.snapshot import MarketRow, RestingRow, write_snapshot
 from sidecar.node.transitions import BID, BookCheck
 from sidecar.recovery import repair
 
@@ -99,6 +99,25 @@ async def test_one_corrupt_order_costs_its_coin_a_resync_and_the_others_nothing(
             after = await client.quiet(0.6)
             _check_what_was_sent(after, wrong_at)
             assert other.fault is None
+            assert queue(sidecar.state, "TOYOTA") == node_queue(node, "TOYOTA")
+
+
+async def test_a_snapshot_without_the_market_is_no_place_to_rebuild_its_book_from(
+    tmp_path: Path,
+) -> None:
+    with Node(tmp_path / "ipc") as node:
+        node.step(50)
+        node.snapshot()
+        node.step(10)
+        async with sidecar_of(node) as sidecar:
+            market = sidecar.state.by_symbol["TOYOTA"]
+            rows = (row for row in snapshot_rows(node.chain) if isinstance(row, MarketRow))
+            others = [row for row in rows if row.listing.market != market.id]
+            write_snapshot(node.ipc.snapshots, snapshot_header(node.chain), others)
+            next(iter(market.book.orders.values())).sz += 1
+            sidecar.state.mark_book(market, "somebody found it to be wrong")
+            while sidecar.state.faults:
+                await anyio.sleep(0.01)
             assert queue(sidecar.state, "TOYOTA") == node_queue(node, "TOYOTA")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sidecar.errors import SourceMissing
+from sidecar.node.log import unreadable
 
 _DATE = re.compile("[0-9]{8}")
 _HOUR = re.compile("[0-9]{1,2}")
@@ -74,8 +74,7 @@ class _Names:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            what = f"can't list the directory: {error.strerror}"
-            raise SourceMissing(what, path=self._directory) from error
+            raise unreadable(self._directory, error) from error
         return self._names
 
     def _holds(self, mtime_ns: int) -> bool:

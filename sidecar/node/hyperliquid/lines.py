@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from sidecar.errors import LogCorrupt, SourceMissing
 from sidecar.limits import LINE_BYTES_MAX, READ_BYTES
+from sidecar.node.log import unreadable
 
 
 class Line(NamedTuple):
@@ -110,4 +111,4 @@ def open_file(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise SourceMissing(f"can't open: {error.strerror}", path=path) from error
+        raise unreadable(path, error) from error

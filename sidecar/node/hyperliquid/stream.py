@@ -28,6 +28,7 @@ class Stream:
         self.half_lines_glued = 0
         self._read_row = read_row
         self._line: Line | None = None
+        self._unread: tuple[Line, str] | None = None  # can't be read, and why
         self._started = False
 
     def fill(self) -> bool:
@@ -36,6 +37,7 @@ class Stream:
             if self._line is None:
                 self._line = self.files.next_line(self.height + 1)
             if self._line is None:
+                self._check_unread()
                 return False
             if not self._skip(peek_height(self._line.text)):
                 self._decode(self._line)
@@ -53,7 +55,7 @@ class Stream:
         if height is None or height > self.height:
             return False
         self.rows_reemitted += self._started  # before the first row they are just old
-        self._line = None
+        self._line = self._unread = None
         return True
 
     def _decode(self, line: Line) -> None:
@@ -61,11 +63,18 @@ class Stream:
             row = self._read_row(line)
         except INVALID as error:
             if not self._drop_glued(line):
-                raise line.corrupt(f"not a row: {error}", self.height + 1) from error
+                self._unread = self._unread or (line, f"not a row: {error}")
+                self._line = None
             return
         if not self._skip(row.height):
+            self._check_unread()
             self._check_next(row)
             self.row = row
+
+    def _check_unread(self) -> None:
+        if self._unread is not None:
+            line, what = self._unread
+            raise line.corrupt(what, self.height + 1)
 
     def _drop_glued(self, line: Line) -> bool:
         start = line.text.rfind(_ROW_FRONT, 1)

@@ -118,6 +118,39 @@ async def test_a_replaced_directory_is_watched_again(
         assert watch.extend([log])
 
 
+async def test_a_name_that_leads_elsewhere_is_watched_where_it_leads(tmp_path: Path) -> None:
+    """Two names of one directory are no trouble."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    link, second = tmp_path / "link", tmp_path / "second"
+    link.symlink_to(tmp_path / "one")
+    second.symlink_to(tmp_path / "one")
+    with follow._Watch() as watch:
+        assert watch.extend([link, second, tmp_path / "nowhere"])
+        assert not watch.extend([link, second, tmp_path / "nowhere"])
+        (tmp_path / "new").symlink_to(tmp_path / "other")
+        (tmp_path / "new").rename(link)
+        await watch.wait(0.001)  # nothing comes: it looks where the names lead
+        (tmp_path / "other" / "file").touch()
+        with anyio.fail_after(10):
+            await watch.wait(60.0)
+        (tmp_path / "one" / "file").touch()
+        with anyio.fail_after(10):
+            await watch.wait(60.0)
+
+
+async def test_a_directory_that_is_moved_away_makes_room_for_another(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    with follow._Watch() as watch:
+        assert watch.extend([log])
+        log.rename(tmp_path / "before")
+        log.mkdir()
+        with anyio.fail_after(10):
+            await watch.wait(60.0)
+        assert watch.extend([log])
+
+
 async def test_without_inotify_it_polls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(**_options: object) -> None:
         raise OSError(24, "Too many open files")

@@ -260,7 +260,7 @@ def test_lost_permission_is_named(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(SourceMissing, match="can't open: Permission denied") as raised:
+    with pytest.raises(SourceMissing, match="can't be read: Permission denied; may this user") as raised:
         tail.read()
     assert raised.value.path == path
 
@@ -295,7 +295,7 @@ def test_a_directory_that_can_not_be_listed_is_named(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(SourceMissing, match="can't list the directory: Permission denied"):
+    with pytest.raises(SourceMissing, match="can't be read: Permission denied"):
         tail.read()
 
 

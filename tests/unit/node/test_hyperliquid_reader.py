@@ -365,3 +365,21 @@ async def test_a_follower_wakes_up_for_new_hours(
                 break
             node.write(block.height + 1, hour=20 + (block.height + 1) // 2)
     assert found == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("junk", [b"\xff\xfe no row\n", b"\x00" * 40 + b"\n"])
+def test_a_line_that_can_not_be_read_is_none_of_whoever_is_past_it(
+    tmp_path: Path, junk: bytes
+) -> None:
+    node = FakeNode(tmp_path)
+    node.write_all(range(1, 4))
+    for stream in STREAMS:
+        node.append(stream, junk)
+    with node.reader() as reader:
+        assert heights([block for _ in range(3) if (block := reader.next_block())]) == [1, 2, 3]
+        assert failing(reader, LogCorrupt).height == 4
+        node.write_all(range(5, 8))  # 4 was lost with it
+        assert failing(reader, LogCorrupt).height == 4
+    assert heights(node.blocks(after=5)) == [6, 7]
+    with node.reader(after=3) as reader:
+        assert failing(reader, LogCorrupt).height == 4
