@@ -3,6 +3,7 @@ over a simulated socket, with habits good and bad, that keeps everything it was 
 """
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -101,7 +102,8 @@ class Connection:
         self.process = process
         self.incarnation = process.starts
         self.reads: dict[str, Reading] = {}  # by type
-        self.dropped: set[str] = set()  # types that were given up: some may be on its way
+        # How often types were given up without an answer yet: some of them may be on its way.
+        self.dropped: Counter[str] = Counter()
         self.abandoned = False
         self.sending = anyio.Lock()
         self.got_close = False
@@ -231,7 +233,7 @@ class Connection:
     def _confirmed(self, data: dict[str, Any]) -> None:
         kind = data["subscription"]["type"]
         if data["method"] == "unsubscribe":
-            self.dropped.discard(kind)  # that was all of it
+            self.dropped[kind] -= 1  # that was all of it
         elif kind in self.reads:
             self.reads[kind].confirmed = True
 
@@ -241,7 +243,7 @@ class Connection:
             reading.texts.append(text)
             if "height" in message:
                 self.client.heights[reading.key] = message["height"]
-        elif kind not in self.dropped:
+        elif not self.dropped[kind]:
             self.client.broken.append(f"a message that was not asked for: {text[:80]!r}")
 
     def _answered(self, message: dict[str, Any]) -> None:

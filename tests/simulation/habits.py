@@ -72,7 +72,7 @@ async def _unsubscribe(connection: Connection) -> bool:
         kind = connection.rng.choice(list(connection.reads))
         reading = connection.reads.pop(kind)
         reading.ended = True
-        connection.dropped.add(kind)  # what is on its way may still come
+        connection.dropped[kind] += 1  # what is on its way may still come
         connection.say(method="unsubscribe", subscription=reading.subscription)
     return False
 
