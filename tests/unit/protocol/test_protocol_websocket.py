@@ -338,6 +338,7 @@ def test_p8_each_message_may_be_of_the_limit() -> None:
 def test_p28_empty_fragments_count() -> None:
     most = text(b"", fin=False) + more(fin=False) * (MESSAGE_FRAGMENTS_MAX - 2)
     assert received(most + more()) == [Message("")]
+    assert received((most + more()) * 3) == [Message("")] * 3
     assert received(most + more(fin=False)) == []
     assert the_violation(most + more(fin=False) + more()).code == 1008
 
