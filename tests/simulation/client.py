@@ -105,6 +105,7 @@ class Connection:
         # How often types were given up without an answer yet: some of them may be on its way.
         self.dropped: Counter[str] = Counter()
         self.abandoned = False
+        self.garbled = False  # it sent what is no WebSocket: a length, perhaps, that never comes
         self.sending = anyio.Lock()
         self.got_close = False
         self.settled = False  # it does nothing odd, and never did
@@ -122,7 +123,9 @@ class Connection:
 
     @property
     def is_up(self) -> bool:
-        """It reads all that it has asked for."""
+        """It reads all that it has asked for, if anybody can know what it has asked for."""
+        if self.garbled:
+            return True
         is_open = self.protocol.state is State.OPEN and not self.abandoned
         return is_open and all(one.confirmed for one in self.reads.values())
 

@@ -56,6 +56,7 @@ async def _garbage(connection: Connection) -> bool:
         b"GET / HTTP/1.1\r\n\r\n",
         b"\xc1\xff" + b"\xff" * 12,
     )
+    connection.garbled = True
     async with connection.sending:
         await connection.sock.send_all(rng.choice(junk))
     return False
