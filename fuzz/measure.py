@@ -40,7 +40,7 @@ def main() -> None:
 def measure(name: str, *, found: bool) -> str:
     """coverage.py's report; its last line is the total."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    measuring = coverage.Coverage(branch=True, data_file=None, include=PRODUCT)
+    measuring = coverage.Coverage(branch=True, data_file=None, config_file=False, include=PRODUCT)
     measuring.start()
     target = load(name)
     inputs = sorted((HERE / "corpus" / name).iterdir())

@@ -69,7 +69,7 @@ def _worth_keeping(
 
 def _reached(name: str, inputs: list[bytes]) -> dict[bytes, Reached]:
     """Which branches of the product each input takes."""
-    measuring = coverage.Coverage(branch=True, data_file=None, include=PRODUCT)
+    measuring = coverage.Coverage(branch=True, data_file=None, config_file=False, include=PRODUCT)
     target = load(name)
     target.check(b"")  # what happens once happens now
     measuring.start()

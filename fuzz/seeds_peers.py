@@ -16,6 +16,7 @@ from sidecar.protocol.deflate import compress
 from sidecar.protocol.proxy import SIGNATURE
 
 _MASK = b"\x11\x22\x33\x44"
+_CHANNELS = 5  # of one seed
 _HOST = b"Host: 127.0.0.1:8010\r\n"
 _UPGRADE = (
     b"GET /ws HTTP/1.1\r\n" + _HOST + b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -110,14 +111,19 @@ def compressed() -> Iterator[bytes]:
 
 def requests() -> Iterator[bytes]:
     """Every subscription and every info request, in some of their forms."""
-    for kind in REGISTRY:
-        subscription = {"type": kind.name, **_parameters(kind.parameters)}
-        lines = [{"method": "subscribe", "subscription": subscription}]
-        lines += [{"method": "unsubscribe", "subscription": subscription}]
-        yield _lines(lines[:1]) + b"\n\n\n" + _lines(lines)
-    for book in ({"nSigFigs": 3}, {"nSigFigs": 5, "mantissa": 2}, {"nLevels": 100}):
-        subscription = {"type": "l2Book", "coin": "SONY", **book}
-        yield _lines([{"method": "subscribe", "subscription": subscription}]) + b"\n\n"
+    for first in range(0, len(REGISTRY), _CHANNELS):
+        kinds = REGISTRY[first : first + _CHANNELS]
+        asked = [{"type": kind.name, **_parameters(kind.parameters)} for kind in kinds]
+        lines = [{"method": "subscribe", "subscription": one} for one in asked]
+        ends = [{"method": "unsubscribe", "subscription": one} for one in asked]
+        yield _lines(lines) + b"\n\n\n" + _lines([*lines, *ends])
+    books: tuple[dict[str, int], ...] = (
+        {"nSigFigs": 3},
+        {"nSigFigs": 5, "mantissa": 2},
+        {"nLevels": 100},
+    )
+    asked = [{"type": "l2Book", "coin": "SONY", **book} for book in books]
+    yield _lines({"method": "subscribe", "subscription": one} for one in asked) + b"\n\n\n"
     yield _lines(_post({"type": name, **_parameters(one.parameters)}) for name, one in _few(0))
     yield _lines(_post({"type": name, **_parameters(one.parameters)}) for name, one in _few(1))
     yield _lines(_post({"type": name, **_parameters(one.parameters)}) for name, one in _few(2))

@@ -21,14 +21,16 @@ class LogExtent:
     """
 
     def __init__(self, directory: Path) -> None:
-        """O(records of the newest segment). Raises `SourceMissing`, `LogCorrupt` (a name)."""
+        """O(segments + records of the newest). Raises `SourceMissing`, `LogCorrupt` (a name)."""
         self._segments = list_segments(directory)
-        self.first = first_height(self._segments[0]) if self._segments else None
+        self._firsts = [first_height(segment) for segment in self._segments]
+        self.first = self._firsts[0] if self._firsts else None
         self.head = last_height(self._segments[-1]) if self._segments else 0
 
     def why_not_after(self, height: int) -> str | None:
         """Why a state of that height can't go on from this log; None where it can, because the
-        block after it and all that follow are there, or it is the next to come.
+        block after it and all that follow are there, or it is the next to come. Raises
+        `SourceMissing`.
 
         O(records of the segments behind `height`); their payloads are not read.
         """
@@ -41,10 +43,10 @@ class LogExtent:
         return self._gap_after(height)
 
     def _gap_after(self, height: int) -> str | None:
-        segments = self._segments
-        holding = max(i for i, one in enumerate(segments) if first_height(one) <= height + 1)
-        for index in range(holding, len(segments) - 1):
-            last, following = last_height(segments[index]), first_height(segments[index + 1])
+        firsts = self._firsts
+        holding = max(i for i, first in enumerate(firsts) if first <= height + 1)
+        for index in range(holding, len(firsts) - 1):
+            last, following = last_height(self._segments[index]), firsts[index + 1]
             if last + 1 != following:
                 return f"the log has no blocks {last + 1} to {following - 1}"
         return None

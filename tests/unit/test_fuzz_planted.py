@@ -2,7 +2,6 @@
 
 import random
 import re
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,7 +15,7 @@ from sidecar.api.messages import ChainedPush
 from sidecar.api.orders import admission
 from sidecar.node import log, submission
 from sidecar.node.hyperliquid import draft, snapshot_index, stream
-from sidecar.protocol import deflate, http, inbound, proxy
+from sidecar.protocol import deflate, head, http, inbound, proxy
 from sidecar.state import checkpoint
 
 MUTATIONS_MAX = 300
@@ -32,7 +31,7 @@ class Plant(NamedTuple):
 
 
 def forgets_the_seam(buffer: bytearray, searched: int) -> int:
-    return measure(buffer, searched and min(searched + 3, len(buffer)))
+    return head.measure(buffer, searched and min(searched + 3, len(buffer)))
 
 
 def keeps_the_last_piece(self: submission.RecordStream, data: bytes) -> None:
@@ -48,7 +47,6 @@ def tells_a_wrong_prev(channel: str, data: Any, height: int, prev: int | None) -
     return ChainedPush(channel, data, height, 7)
 
 
-measure: Callable[[bytearray, int], int] = http.measure
 PLANTS = (
     Plant("http", http, "measure", forgets_the_seam),
     Plant("proxy", proxy, "_IP_BYTES", {0x11: 3, 0x21: 16}),

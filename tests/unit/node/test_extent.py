@@ -48,6 +48,14 @@ def test_a_missing_segment_is_in_the_way_of_lower_heights_only(tmp_path: Path) -
     assert {reasons[height] for height in range(6)} == {"the log has no blocks 4 to 6"}
 
 
+def test_a_foreign_name_between_segments_is_named_at_once(tmp_path: Path) -> None:
+    """Found by fuzzing: it was when a height was asked for, where nobody thought of it."""
+    write(tmp_path, 1, 8)
+    (tmp_path / "000000000000000000:3.seg").write_bytes(b"")
+    with pytest.raises(LogCorrupt, match="20 digits"):
+        LogExtent(tmp_path)
+
+
 def test_the_head_is_the_last_whole_record_at_every_cut(tmp_path: Path) -> None:
     write(tmp_path, 4, 6)
     (segment,) = list_segments(tmp_path)
