@@ -11,7 +11,6 @@ from websockets.asyncio.client import connect
 
 from blocks import bid
 from sidecar.errors import Limited
-from sidecar.server import query_time
 from sidecar.server.query_time import QueryTime
 from test_sessions import running, say, subscribe
 
@@ -24,8 +23,13 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = self.worked = 0.0
-        monkeypatch.setattr(query_time.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(query_time.time, "thread_time_ns", lambda: int(self.worked * 1e9))
+        monkeypatch.setattr("sidecar.server.query_time.time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def thread_time_ns(self) -> int:
+        return round(self.worked * 1e9)
 
 
 def test_whoever_has_used_his_share_up_waits(monkeypatch: pytest.MonkeyPatch) -> None:
