@@ -37,9 +37,7 @@ _log = get_log("app")
 FORMAT = "sidecar-checkpoint/1"
 _FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750  # where tokens are needed, not everybody may read
 _ANYBODY = 0o002
-CHECKPOINTS: RowFormat[Any] = RowFormat(
-    FORMAT, "checkpoint", ".ckpt", ROW_TYPES, mode=_FILE_MODE
-)
+CHECKPOINTS: RowFormat[Any] = RowFormat(FORMAT, "checkpoint", ".ckpt", ROW_TYPES, mode=_FILE_MODE)
 _FAILED = 255  # exit code of a child that failed with anything but an error of the system
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

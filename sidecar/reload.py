@@ -12,7 +12,13 @@ _log = get_log("app")
 
 _SERVER = (
     *("connections_max", "connections_per_ip", "subscriptions_per_connection"),
-    *("messages_per_minute", "query_share_per_ip", "outbox_bytes_max", "outbox_age_max_s", "deflate"),
+    *(
+        "messages_per_minute",
+        "query_share_per_ip",
+        "outbox_bytes_max",
+        "outbox_age_max_s",
+        "deflate",
+    ),
     *("trusted_proxies", "proxy_protocol", "origins", "tokens_file"),
     *("ping_interval_s", "pong_timeout_s"),
 )

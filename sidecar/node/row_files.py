@@ -238,7 +238,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC  # fo
 
 def _write(path: Path, mode: int, header: RowFileHeader, rows: Iterable[Any]) -> None:
     path.unlink(missing_ok=True)  # of a process that had our number
-    with open(os.open(path, _NEW, 0o600), "wb") as file:
+    with os.fdopen(os.open(path, _NEW, 0o600), "wb") as file:
         os.fchmod(file.fileno(), mode)
         covered, count = _append(file, 0, _encode(header)), 0
         remaining = iter(rows)

@@ -4,7 +4,8 @@
     most others                    less than a tenth of a millisecond
 
 So queries are not counted but timed, by the processor time that answering took: whoever has used
-his share up is refused until he has some again. Snapshots that a subscription begins with count.
+his share up is refused until he has some again. Snapshots that a subscription begins with count. Who
+comes back to where he was, and has to begin anew, does so out of a second share of the same size.
 """
 
 import time
@@ -34,12 +35,22 @@ class QueryTime:
         """Around the making of an answer. Raises `Limited` where nothing is left; then it is not
         begun. O(1).
         """
-        if not self._buckets.left(address, time.monotonic()):
+        self.check(address)
+        with self.measured(address):
+            yield
+
+    def check(self, address: str, *, comes_back: bool = False) -> None:
+        """Raises `Limited` where nothing is left. O(1)."""
+        if not self._buckets.left((address, comes_back), time.monotonic()):
             what = "Queries of this address have taken too much of the server's time."
             raise Limited(what, QUERY_RETRY_S)
+
+    @contextmanager
+    def measured(self, address: str, *, comes_back: bool = False) -> Iterator[None]:
+        """Around what is done whatever is left. O(1)."""
         began = time.thread_time_ns()
         try:
             yield
         finally:
             spent = (time.thread_time_ns() - began) // 1_000
-            self._buckets.charge(address, spent, time.monotonic())
+            self._buckets.charge((address, comes_back), spent, time.monotonic())

@@ -73,7 +73,8 @@ class Resumptions:
         gap = gap_message(topic, min(resumption.height, newest) + 1, newest, reason)
         self._outgoing.send_beyond_bound(frames.text(encode(gap)), topic, newest)
         self._go_live(topic)
-        self._outgoing.send_snapshot(topic)
+        with self._services.query_time.measured(self._outgoing.address, comes_back=True):
+            self._outgoing.send_snapshot(topic)
 
     def _is_held(self, resumption: Resumption) -> bool:
         """Not if the client has given it up, and perhaps subscribed anew."""

@@ -41,11 +41,12 @@ class Subscriptions:
         if services.hub.topics >= TOPICS_MAX and not services.hub.reads(topic):
             raise RequestInvalid("this server has too many distinct subscriptions; try again later")
         resume = request.resume if topic.resumable else None
-        if resume is not None:
-            self._take(topic, request)
-            self._resumptions.resume(topic, resume.height)
-            return
         try:
+            if resume is not None:
+                services.query_time.check(self._outgoing.address, comes_back=True)
+                self._take(topic, request)
+                self._resumptions.resume(topic, resume.height)
+                return
             with services.query_time.of(self._outgoing.address):
                 self._take(topic, request)
                 services.hub.subscribe(self._outgoing, topic)

@@ -69,8 +69,8 @@ def _redacted(_logger: object, _method: str, event: Event) -> Event:
 
 
 def _printable(_logger: object, _method: str, event: Event) -> Event:
-    """What clients wrote can neither steer a terminal nor look like a line of its own. (JSON escapes
-    by itself.)
+    """What clients wrote can neither steer a terminal nor look like a line of its own. JSON escapes
+    by itself.
     """
     shown = {name: line(one) if isinstance(one, str) else one for name, one in event.items()}
     if isinstance(exception := event.get("exception"), str):

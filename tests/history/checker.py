@@ -1,4 +1,6 @@
-"""Reads what recorders have left behind, and judges it: `python tests/history/checker.py DIRECTORY`.
+"""Reads what recorders have left behind, and judges it.
+
+    python tests/history/checker.py DIRECTORY
 
 Nothing here has seen the run. What is wrong is shown by kind; the exit code is 1 if anything is.
 """
@@ -10,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.history.chain_log import read_blocks
+from tests.history.chain_log import Block, read_blocks
 from tests.history.contents import walk
 from tests.history.journal import Subscribed, Told, read_answers, read_contents, read_entries
 from tests.history.streams import Judge
@@ -40,7 +42,7 @@ def _topics(clients: list[Path]) -> set[str]:
     }
 
 
-def _counted(directory: Path, seen: Counter[str]) -> Iterator:
+def _counted(directory: Path, seen: Counter[str]) -> Iterator[Block]:
     for block in read_blocks(directory / "log"):
         seen["blocks"] += 1
         yield block

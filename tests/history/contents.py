@@ -47,9 +47,9 @@ def walk(
     for block in blocks:
         chain.apply(block)
         for text, topic in chained.items():
-            if topic.about in chain.by_symbol or _is_users(topic):
-                if expected.parts(chain, topic):
-                    heights[text].append(block.height)
+            known = topic.about in chain.by_symbol or _is_users(topic)
+            if known and expected.parts(chain, topic):
+                heights[text].append(block.height)
         while pending is not None and pending.height <= block.height:
             judge.judge(pending)
             pending = next(contents, None)

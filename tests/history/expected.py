@@ -66,8 +66,8 @@ def view(chain: Chain, topic: Topic) -> Any | None:
         return {"coin": market.symbol, "time": _ms(chain), "levels": levels}
     if topic.kind == "bbo":
         market = chain.by_symbol[topic.about]
-        best = [(market.levels(side) or [None])[0] for side in (BID, ASK)]
-        shown = [None if one is None else _level_view(*one) for one in best]
+        best = [market.levels(side)[:1] for side in (BID, ASK)]
+        shown = [_level_view(*one[0]) if one else None for one in best]
         return {"coin": market.symbol, "time": _ms(chain), "bbo": shown}
     if topic.kind == "allMids":
         mids = {one.symbol: mid_px(one) for one in chain.markets.values()}
@@ -287,7 +287,7 @@ def _events(chain: Chain, user: User, _: Topic) -> list[Any]:
     if paid := user.new.get("fundings", 0):
         events += [{"funding": _funding_view(chain, one)} for one in user.fundings[-paid:]]
     if moved := user.new.get("ledger", 0):
-        for height, _, (address_, kind, _, details) in user.ledger[-moved:]:
+        for height, _time, (address_, kind, _amount, details) in user.ledger[-moved:]:
             if kind == "liquidation":
                 event = {
                     "lid": height,

@@ -3,7 +3,6 @@
 Only what is asked about is kept of users: those that some recorder reads.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -228,8 +227,10 @@ class Chain:
         """The next block. Raises `KeyError` and the like where the log contradicts itself."""
         assert block.height == self.height + 1
         self.height, self.time_ns = block.height, block.time_ns
-        for one in (*self.markets.values(), *self.users.values()):
-            one.begin()
+        for market in self.markets.values():
+            market.begin()
+        for user in self.users.values():
+            user.begin()
         self.oids, self._placed = {}, {}
         named: set[int] = set()
         for tag, *fields in block.transitions:
@@ -286,7 +287,7 @@ class Chain:
     def _filled(self, fields: list[Any]) -> None:
         *head, buyer, seller = fields
         legs = tuple(None if leg is None else Leg(*leg) for leg in (buyer, seller))
-        fill = Fill(*head, legs=(legs[0], legs[1]))
+        fill = Fill._make((*head, (legs[0], legs[1])))
         self.markets[fill.market].trade(fill, self.time_ns // NS_PER_MS)
         for side, leg in enumerate(fill.legs):
             if leg is None:

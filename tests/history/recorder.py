@@ -79,7 +79,7 @@ class Recorder:
     """One client. Deeds follow from `seed` and `number`; what they meet does not."""
 
     def __init__(self, number: int, seed: int, world: World, records: Journal) -> None:
-        self._random = random.Random(f"{seed}:{number}")  # noqa: S311 - to be the same again
+        self._random = random.Random(f"{seed}:{number}")
         self._world = world
         self._journal = records
         self._file: BufferedWriter = records.client(number)
@@ -336,7 +336,7 @@ async def _narrow(url: str) -> socket.socket:
     parts = urlsplit(url)
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_RECEIVE_BYTES)
-    sock.setblocking(False)  # noqa: FBT003
+    sock.setblocking(False)
     try:
         loop = asyncio.get_running_loop()
         await loop.sock_connect(sock, (parts.hostname, parts.port))

@@ -27,7 +27,7 @@ class Stand:
         self._seed = seed
         self._block_ms = block_ms
         self._pace_s = pace_s
-        self._random = random.Random(f"{seed}:faults")  # noqa: S311 - to be the same again
+        self._random = random.Random(f"{seed}:faults")
         self._started = 0
         self.done: dict[str, int] = {}
         self.troubles: list[str] = []  # ends that nobody asked for, bugs in logs

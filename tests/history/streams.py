@@ -257,9 +257,9 @@ class Judge:
         name = reason.removeprefix("too slow on ").rpartition(": resume")[0]
         kind, _, about = name.partition(":")
         for stream in self._streams.values():
-            if stream.kind == kind and stream.topic.partition(":")[2].startswith(about):
-                if stream.begun and stream.resume is None:
-                    self._nothing_between(stream, height)
+            named = stream.kind == kind and stream.topic.partition(":")[2].startswith(about)
+            if named and stream.begun and stream.resume is None:
+                self._nothing_between(stream, height)
 
     def _finished(self, one: journal.Finished) -> None:
         self._seen["complete"] += 1

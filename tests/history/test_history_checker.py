@@ -1,4 +1,4 @@
-"""The checker finds every kind of violation, wherever it is planted, and none where there is none."""
+"""The checker finds every kind of violation that is planted, and none where there is none."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Orders of funded accounts through the sidecars, for as long as a run lasts; the answers are kept."""
+"""Orders of funded accounts through the sidecars, as long as a run lasts; answers are kept."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ class Traffic:
     """Trades at random. `run` in a thread of its own, until `ending` is set."""
 
     def __init__(self, directory: Path, seed: int, servers: Callable[[], list[Server]]) -> None:
-        self._random = random.Random(f"{seed}:traffic")  # noqa: S311 - to be the same again
+        self._random = random.Random(f"{seed}:traffic")
         self._servers = servers
         self._file = (directory / "orders.jsonl").open("ab")
         self._resting: list[tuple[LocalAccount, int]] = []

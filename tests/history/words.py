@@ -17,7 +17,7 @@ def decimal(value: int) -> str:
 
 def rounded_px(px: int, n_sig_figs: int, mantissa: int, *, up: bool) -> int:
     """To so many significant figures, in steps of `mantissa` at the last one."""
-    step = mantissa * 10 ** max(0, len(str(px)) - n_sig_figs)
+    step: int = mantissa * 10 ** max(0, len(str(px)) - n_sig_figs)
     return -(-px // step) * step if up else px // step * step
 
 

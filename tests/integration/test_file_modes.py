@@ -1,4 +1,4 @@
-"""Who may read, write and connect to what the processes make, whatever the umask they start with."""
+"""Who may read, write and connect to what the processes make, whatever their umask is."""
 
 import json
 import os
@@ -35,7 +35,9 @@ def test_sockets_checkpoints_and_locks(
     tmp_path: Path, start: Start, serve: Serve, umask: int
 ) -> None:
     ipc, own, api, operator = (tmp_path / name for name in ("ipc", "own", "a.sock", "o.sock"))
-    start("devnet", "--path", str(ipc), "--block-ms", "100", "--actions-per-block", "5").wait_for("block|height")
+    start("devnet", "--path", str(ipc), "--block-ms", "100", "--actions-per-block", "5").wait_for(
+        "block|height"
+    )
     server = serve(
         *("--source-path", str(ipc), "--server-host", f"unix:{api}"),
         *("--operator-host", f"unix:{operator}"),

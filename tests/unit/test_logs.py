@@ -197,10 +197,11 @@ def test_nobody_steers_the_terminal_or_writes_a_line_of_the_log(
     monkeypatch.setattr("sys.stderr", told)
     logs.configure_logs("debug", style)
     log = logs.get_log("server")
+    event = f"bug: {evil}"
     try:
-        raise ValueError(evil)
-    except ValueError:
-        log.exception(f"bug: {evil}", origin=evil, inner=[{"k": evil}])
+        [].index(evil)  # type: ignore[arg-type]
+    except ValueError as error:
+        log.exception(event, origin=evil, inner=[{"k": evil}], exc_info=ValueError(evil, error))
     structlog.reset_defaults()
     text = told.getvalue()
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]", text)

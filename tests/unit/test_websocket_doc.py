@@ -1,4 +1,6 @@
-"""Every trap has its line in docs/websocket.md, and every test that is named there exists."""
+"""Every trap has its line in docs/websocket.md; every test that is named there, or in
+docs/security.md, exists.
+"""
 
 import ast
 import re
@@ -10,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "websocket.md").read_text()
 TRAPS = re.findall(r"^\| (P\d+) (.+?) \| (.+?) \| (.+?) \|$", DOCUMENT, re.MULTILINE)
-TESTS = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", DOCUMENT)))
+SECURITY = (ROOT / "docs" / "security.md").read_text()
+TESTS = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", DOCUMENT + SECURITY)))
 
 
 @cache
@@ -34,6 +37,6 @@ def test_a_trap_is_held_by_tests_or_says_why_not() -> None:
 
 @pytest.mark.parametrize(("module", "name"), TESTS)
 def test_what_is_named_exists(module: str, name: str) -> None:
-    below = "tests" if module.startswith("integration/") else "tests/unit"
+    below = "tests" if module.startswith(("integration/", "history/")) else "tests/unit"
     assert name in names_in(ROOT / below / module)
     assert name.startswith("test_")

@@ -11,7 +11,6 @@ from websockets.asyncio.client import connect
 
 from blocks import bid
 from sidecar.errors import Limited
-from sidecar.server import query_time
 from sidecar.server.query_time import QueryTime
 from test_sessions import running, say, subscribe
 
@@ -24,8 +23,13 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = self.worked = 0.0
-        monkeypatch.setattr(query_time.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(query_time.time, "thread_time_ns", lambda: int(self.worked * 1e9))
+        monkeypatch.setattr("sidecar.server.query_time.time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def thread_time_ns(self) -> int:
+        return round(self.worked * 1e9)
 
 
 def test_whoever_has_used_his_share_up_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,12 +85,21 @@ async def test_over_http_and_websocket_alike(monkeypatch: pytest.MonkeyPatch) ->
             assert await say(client, method="ping") == {"channel": "pong"}
 
 
-async def test_a_client_that_comes_back_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_comes_back_has_a_share_of_his_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what he asked for before keeps him from nothing; but to come back from nowhere, again
+    and again, is no way to snapshots without end.
+    """
     monkeypatch.setattr("sidecar.server.query_time.QUERY_BURST_S", 0.000_001)
     async with running(query_share_per_ip=0.000_001) as sidecar, connect(sidecar.url) as client:
-        await subscribe(client, type="blocks")
-        subscription = {"type": "trades", "coin": "TOYOTA"}
-        told = await say(
-            client, method="subscribe", subscription=subscription, resume={"height": 1}
-        )
-        assert told["channel"] in ("subscriptionResponse", "blocks")
+        sidecar.push(bid(1, 100))
+        book = {"type": "l4Book", "coin": "TOYOTA"}
+        await subscribe(client, **book)
+        await client.recv()
+        resume = {"method": "subscribe", "subscription": book, "resume": {"height": 10**9}}
+        told = []
+        for _ in range(2):
+            await say(client, method="unsubscribe", subscription=book)
+            told.append(await say(client, **resume))
+            told += [json.loads(await client.recv()) for _ in range(2 if len(told) < 2 else 0)]
+        channels = [one["channel"] for one in told]
+        assert channels == ["subscriptionResponse", "gap", "l4Book", "error"]
