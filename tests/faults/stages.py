@@ -34,6 +34,7 @@ QUICK: dict[str, float] = {
 """Limits of time, a tenth of what they are or less."""
 PATIENT = ("--source-behind-after-s=1e12", "--source-stale-after-s=1e6")  # the chain's past is long
 DEADLINE_S = 60.0
+WELL = ("live", "stale", "behind")  # what is known is right
 
 
 def subscriptions(node: ScriptedNode) -> Iterator[dict[str, str]]:
@@ -173,7 +174,7 @@ class Stage:
 
     def told(self) -> int:
         """How many messages of `status` there were: to wait for what comes behind them."""
-        self.recorder.wait("told live", lambda: self.recorder.feed[-1] == "live")
+        self.recorder.wait("told well", lambda: self.recorder.feed[-1] in WELL)
         return len(self.recorder.of("status"))
 
     def may_be_wrong(self, channel: str, about: str, first: int, last: int) -> None:
@@ -192,7 +193,7 @@ class Stage:
     def agree(self) -> list[Missed]:
         """Likewise where it is."""
         self.recorder.reach(self.node.height)
-        self._await_live()
+        self._await_well()
         self.recorder.round_trip()
         missed = self._check_streams()
         self._check_answers(missed)
@@ -201,12 +202,12 @@ class Stage:
         self.agreed = True
         return news
 
-    def _await_live(self) -> None:
+    def _await_well(self) -> None:
         deadline = time.monotonic() + DEADLINE_S
         while True:
             told = self.server.info(type="serverInfo")
-            live = (told["height"], told["feed"]["state"]) == (self.node.height, "live")
-            if live and not (told["coins"] or told["users"]):
+            well = told["height"] == self.node.height and told["feed"]["state"] in WELL
+            if well and not (told["coins"] or told["users"]):
                 return
             assert time.monotonic() < deadline, told
             time.sleep(0.01)
