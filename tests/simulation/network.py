@@ -45,8 +45,9 @@ class Pipe:
         self.arrived = bytearray()
         self.in_flight = 0
         self.ended = False  # a FIN has arrived
+        self.receiver: SimulatedSocket | None = None
         self.silent = False  # nothing arrives any more
-        self.blocked_until = 0.0  # a writer was told EAGAIN for nothing
+        self.blocked = False  # a writer was told EAGAIN for nothing, a moment ago
         self._network = network
         self._last_at = 0.0
 
@@ -60,8 +61,8 @@ class Pipe:
         size = min(len(data), self.room)
         if size <= 0 or network.happens(quirks.again):
             if size > 0:
-                self.blocked_until = network.clock.now + 0.0005
-                network.events.at(self.blocked_until, network.changed)
+                self.blocked = True
+                network.events.after(0.0005, self._unblock)
             raise BlockingIOError(errno.EAGAIN, "would block")
         if size > 1 and network.happens(quirks.short):
             size = network.rng.randrange(1, size)
@@ -69,6 +70,10 @@ class Pipe:
         part = bytes(data[:size])
         self._later(lambda: self._arrive(part))
         return size
+
+    def _unblock(self) -> None:
+        self.blocked = False
+        self._network.changed()
 
     def end(self) -> None:
         """A FIN behind what was written; it may come late."""
@@ -83,10 +88,13 @@ class Pipe:
         self._network.events.at(self._last_at, what)
 
     def _arrive(self, part: bytes) -> None:
-        if not self.silent:
-            self.in_flight -= len(part)
-            self.arrived += part
-            self._network.changed()
+        if self.silent:
+            return
+        self.in_flight -= len(part)
+        self.arrived += part
+        self._network.changed()
+        if self.receiver is not None and self.receiver.closed:
+            self._network.reset(self.receiver)  # as a kernel answers what comes for nobody
 
     def _arrive_end(self) -> None:
         self.ended = self.ended or not self.silent
@@ -104,6 +112,7 @@ class SimulatedSocket:
         self.crashed = False  # its process is gone: whatever it still does has no effect
         self.reset_at_close = False
         self.receives, self.sends = receives, sends
+        receives.receiver = self
         self.fd = network.register(self)
         self._network = network
         self._sends_ended = False
@@ -181,7 +190,7 @@ class SimulatedSocket:
         if self.broken is not None:
             return selectors.EVENT_READ | selectors.EVENT_WRITE
         mask = selectors.EVENT_READ if self.receives.arrived or self.receives.ended else 0
-        writable = self.sends.room > 0 and self._network.clock.now >= self.sends.blocked_until
+        writable = self.sends.room > 0 and not self.sends.blocked
         return mask | (selectors.EVENT_WRITE if writable else 0)
 
     def _check(self) -> None:

@@ -84,6 +84,18 @@ def test_a_reset_is_seen_by_both_and_by_every_call() -> None:
     play(world, story())
 
 
+def test_what_comes_for_nobody_resets_whoever_sent_it() -> None:
+    world = World(1)
+
+    async def story() -> None:
+        mine, theirs = pair(world, ODD)
+        theirs.close()
+        with pytest.raises(OSError, match=r"as the kernel|broken pipe"):
+            await mine.send_all(bytes(20_000))
+
+    play(world, story())
+
+
 def test_hours_pass_at_once_and_waiting_for_nothing_is_an_error() -> None:
     world = World(1)
 
