@@ -62,6 +62,7 @@ class Clock:
             "monotonic_ns": lambda: self.now_ns,
             "perf_counter": lambda: self.now,
             "perf_counter_ns": lambda: self.now_ns,
+            "thread_time_ns": lambda: self.now_ns,
             "time": lambda: self.wall_ns() / NS_PER_S,
             "time_ns": self.wall_ns,
         }
