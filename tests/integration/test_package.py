@@ -19,6 +19,11 @@ PIP = Path(sys.executable).with_name("pip")
 pytestmark = pytest.mark.timeout(600)
 
 
+def sources(package: Path) -> set[Path]:
+    """Its modules."""
+    return {path.relative_to(package) for path in package.rglob("*.py")}
+
+
 def run(*command: str, **environment: str) -> str:
     done = subprocess.run(
         command,
@@ -78,6 +83,8 @@ def test_the_package_holds_what_it_should(packages: tuple[Path, Path]) -> None:
     listed = run("dpkg-deb", "-c", str(packages[0]))
     assert "root/root" in listed
     assert not [line for line in listed.splitlines() if line.split()[1] != "root/root"]
+    (modules,) = (tree / "usr/lib/sidecar/lib").glob("python3.*/site-packages/sidecar")
+    assert sources(modules) == sources(ROOT / "sidecar")
     for path in (tree / "usr/lib/sidecar").rglob("*"):
         assert path.name not in ("pip", "direct_url.json")
         if path.is_file() and not path.is_symlink() and path.suffix in (".py", ".cfg", "", ".pyc"):
