@@ -92,7 +92,6 @@ def _not_running(site: Site) -> bool:
 
 
 CHECKS = (
-    Check("environment", "all SIDECAR_ variables are settings", configuration.check_environment),
     Check(
         "config-mode",
         "not everybody may change the settings",
