@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         print(msgspec.json.encode(told).decode())
     else:
         for finding in findings:
-            _print(finding)
+            print("\n".join(finding.lines()))
         if options.verbose:
             holds = {check.name: check.holds for check in CHECKS}
             for name in passed:
@@ -81,13 +81,6 @@ def _invalid(config: Path | None, reason: str) -> list[Finding]:
         where = config if config is not None else "environment or flags"
         found = [error(reason, where=where, remedy="correct it; sidecar serve --help lists all")]
     return [msgspec.structs.replace(one, check=SETTINGS) for one in found]
-
-
-def _print(finding: Finding) -> None:
-    value = f" ({finding.value})" if finding.value else ""
-    print(f"{finding.severity:8} {finding.check}: {finding.what}")
-    print(f"         at {finding.where}{value}")
-    print(f"         do {finding.remedy}")
 
 
 def _summary(findings: list[Finding], passed: int) -> str:

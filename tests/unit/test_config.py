@@ -50,8 +50,7 @@ def test_every_key_can_be_set_from_text(tmp_path: Path) -> None:
         ("[server]\nport = 70000\n", "server.port: Expected `int` <= 65535"),
         (
             "[server]\nprt = 1\nhots = 2\n",
-            "sidecar.toml: there is no setting server.hots; is server.host meant?; there is no "
-            + "setting server.prt; is server.port meant?",
+            "is server.host meant?; there is no setting server.prt; is server.port meant?",
         ),
         ("port = 1\n", "there is no setting port; is server.port meant?"),
         ('[source]\nkind = "eth"\n', "source.kind: Invalid enum value 'eth'"),
