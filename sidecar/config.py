@@ -5,7 +5,7 @@ command line.
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from sidecar import limits
 from sidecar.errors import ConfigInvalid
+from sidecar.misspelt import Misspelt, misspelt_keys, misspelt_variables
 
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -354,6 +355,18 @@ def keys() -> Iterator[Key]:
             yield Key(section.name, field.name, plain, choices, field.default, description)
 
 
+def unknown_keys(tree: Mapping[str, Any]) -> list[Misspelt]:
+    """The keys of a file that no setting has."""
+    return misspelt_keys(tree, [key.dotted for key in keys()])
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[Misspelt]:
+    """The variables that begin as ours do, and that no setting has. Whoever set one relied on it:
+    it may be that of `server.tokens_file`.
+    """
+    return misspelt_variables(environment, [key.environment for key in keys()])
+
+
 def load_settings(
     path: Path | None, environment: Mapping[str, str], flags: Mapping[str, str]
 ) -> Settings:
@@ -363,6 +376,8 @@ def load_settings(
     Raises `ConfigInvalid`, which names the key, where it was set, and what is allowed.
     """
     tree = _read(path) if path is not None else {}
+    _refuse(str(path), unknown_keys(tree))
+    _refuse("environment", unknown_variables(environment))
     origin = str(path)
     for key in keys():
         for text, name in (
@@ -380,6 +395,11 @@ def load_settings(
         return msgspec.convert(tree, Settings)
     except msgspec.ValidationError as error:
         raise ConfigInvalid(f"{origin}: {_explain(str(error))}") from error
+
+
+def _refuse(where: str, unknown: Sequence[Misspelt]) -> None:
+    if unknown:
+        raise ConfigInvalid(f"{where}: {'; '.join(map(str, unknown))}")
 
 
 def _default_directory(tree: dict[str, Any], environment: Mapping[str, str]) -> None:

@@ -202,6 +202,8 @@ FOLLOW_COMPLAIN_S = 5.0  # from one line about that to the next
 BEHIND_WARN_S = 5.0  # a stream of the node without a row that the others have, for so long
 FOLLOW_SLICE_S = 0.005  # while catching up, the longest time without letting the server run
 SOURCE_RETRY_S = 0.5  # while the node's directory or snapshot is not there yet
+SOURCE_RETRY_MAX_S = 5.0  # the same of its info server, of which each try is a request; doubled
+SOURCE_WAIT_TOLD_S = 60.0  # from one line about that to the next
 
 # The development chain
 DEVNET_OPEN_ORDERS_MAX = 1_000  # of an account, resting and waiting; Hyperliquid's own first limit

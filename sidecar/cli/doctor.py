@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from sidecar.cli.settings_flags import add_settings, read_settings
-from sidecar.doctor.configuration import unknown_keys
+from sidecar.doctor.configuration import misspelt
 from sidecar.doctor.findings import ERROR, Finding, error
 from sidecar.doctor.machine import Machine
 from sidecar.doctor.site import Site
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         print(msgspec.json.encode(told).decode())
     else:
         for finding in findings:
-            _print(finding)
+            print("\n".join(finding.lines()))
         if options.verbose:
             holds = {check.name: check.holds for check in CHECKS}
             for name in passed:
@@ -63,7 +63,7 @@ def _examine(options: argparse.Namespace) -> tuple[list[Finding], list[str]]:
         settings = read_settings(options)
     except ConfigInvalid as refused:
         return _invalid(options.config, str(refused)), []
-    site = Site(settings, Machine(options.root), options.config, os.environ)
+    site = Site(settings, Machine(options.root), options.config)
     findings: list[Finding] = []
     passed = [SETTINGS]
     for check, found in examine(site):
@@ -76,18 +76,11 @@ def _examine(options: argparse.Namespace) -> tuple[list[Finding], list[str]]:
 
 def _invalid(config: Path | None, reason: str) -> list[Finding]:
     """Settings that can't be loaded: nothing else can be judged."""
-    found = unknown_keys(config) if config is not None else []
+    found = misspelt(config, os.environ)
     if not found:
         where = config if config is not None else "environment or flags"
         found = [error(reason, where=where, remedy="correct it; sidecar serve --help lists all")]
     return [msgspec.structs.replace(one, check=SETTINGS) for one in found]
-
-
-def _print(finding: Finding) -> None:
-    value = f" ({finding.value})" if finding.value else ""
-    print(f"{finding.severity:8} {finding.check}: {finding.what}")
-    print(f"         at {finding.where}{value}")
-    print(f"         do {finding.remedy}")
 
 
 def _summary(findings: list[Finding], passed: int) -> str:

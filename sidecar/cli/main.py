@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from sidecar import __version__
 from sidecar.cli import demo, devnet, doctor, log, replay, serve, status, token, watch, worker
 from sidecar.errors import SidecarError
+from sidecar.misspelt import nearest
 from sidecar.telemetry.printable import block
 
 _COMMANDS: dict[str, ModuleType] = {
@@ -26,13 +28,14 @@ _COMMANDS: dict[str, ModuleType] = {
     "worker": worker,
 }
 _INTERNAL = {"worker"}  # not for people
+_FLAG = re.compile(r"--[a-z][\w-]*")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code: 0 done, 1 failed with a reason on stderr, 2
     misused, 70 a bug.
     """
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
     run: Callable[[argparse.Namespace], int | None] = options.run
     try:
         return run(options) or 0
@@ -47,6 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(known) if known is not None else _fail_unknown(group)
     except Exception as error:  # noqa: BLE001 - whatever it is, the last line says what ended it
         return _fail_unknown(error)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        command: argparse.ArgumentParser = options.parser
+        flag = unknown[0].partition("=")[0]
+        near = nearest(flag, set(_FLAG.findall(command.format_help())))
+        hint = f"; is {near} meant?" if near else ""
+        command.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=command)
     return parser
 
 

@@ -10,6 +10,7 @@ import faulthandler
 import os
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import anyio
 
@@ -17,6 +18,8 @@ from sidecar.app import App
 from sidecar.cli.settings_flags import add_settings, read_settings
 from sidecar.cli.signals import service_signals
 from sidecar.config import Settings
+from sidecar.doctor.findings import ERROR
+from sidecar.doctor.table import examine_start
 from sidecar.parts import status_line
 from sidecar.scheduling import schedule
 from sidecar.service.activation import listen_there, passed_sockets
@@ -29,11 +32,11 @@ from sidecar.workers.supervisor import Supervisor
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One flag for each setting."""
-    parser.add_argument("--check", action="store_true", help="check the settings and exit")
+    parser.add_argument("--check", action="store_true", help="try what the settings name, and exit")
     add_settings(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Loads and checks the settings, then serves."""
     notifier, sockets = Notifier(os.environ), passed_sockets(os.environ)
 
@@ -42,14 +45,26 @@ def run(options: argparse.Namespace) -> None:
 
     settings = read()
     if options.check:
-        print("the settings are valid")
-        return
+        return _check(settings, options.config)
     configure_logs(settings.log.level, settings.log.style)
     faulthandler.enable()  # a watchdog ends what hangs by SIGABRT: where it was is in the log then
     if settings.server.workers == 1:
         schedule(settings.process)
     role = Role(hands_over="server" in sockets)
     anyio.run(_serve, settings, role, read, notifier, backend_options={"use_uvloop": True})
+    return 0
+
+
+def _check(settings: Settings, config: Path | None) -> int:
+    findings, looked = examine_start(settings, config)
+    for finding in findings:
+        print("\n".join(finding.lines()))
+    tried = f"tried: {', '.join(looked)}; sidecar doctor looks at the rest of the machine"
+    if any(finding.severity == ERROR for finding in findings):
+        print(f"the settings are valid, but a start would fail; {tried}")
+        return 1
+    print(f"the settings are valid; {tried}")
+    return 0
 
 
 async def _serve(

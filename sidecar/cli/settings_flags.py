@@ -10,7 +10,8 @@ _SHORT = {"server.workers": ("--workers",)}
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """--config, and the flags."""
+    """--config, and the flags; they are too many for a line of usage."""
+    parser.usage = "%(prog)s [options] [--config FILE] [--SECTION-KEY VALUE ...]"
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML")
     for key in keys():
         flags = [key.flag, *_SHORT.get(key.dotted, ())]

@@ -1,56 +1,35 @@
 """Settings, and the files that they name: who may change them, who may read what is secret."""
 
-import difflib
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sidecar.config import keys
+from sidecar.config import unknown_keys, unknown_variables
 from sidecar.doctor.findings import Finding, error, warning
 from sidecar.doctor.site import Site
 from sidecar.errors import ConfigInvalid
+from sidecar.misspelt import Misspelt
 from sidecar.server.tokens import read_tokens
 
-_PREFIX = "SIDECAR_"
+
+def misspelt(config: Path | None, environment: Mapping[str, str]) -> list[Finding]:
+    """All keys of a file and all variables that no setting has, each with the one that may be
+    meant.
+    """
+    found = [_unknown(one, "environment", "set") for one in unknown_variables(environment)]
+    if config is not None:
+        try:
+            tree = tomllib.loads(config.read_text())
+        except (OSError, UnicodeError, tomllib.TOMLDecodeError):
+            return []  # loading it says so
+        found = [_unknown(one, str(config), "write") for one in unknown_keys(tree)] + found
+    return found
 
 
-def unknown_keys(config: Path) -> list[Finding]:
-    """All keys of a file that no setting has, each with the one that may be meant."""
-    try:
-        tree = tomllib.loads(config.read_text())
-    except (OSError, UnicodeError, tomllib.TOMLDecodeError):
-        return []  # loading it says so
-    known = {key.dotted for key in keys()} | {key.section for key in keys()}
-    given = {
-        f"{section}.{name}" if name else section
-        for section, names in tree.items()
-        for name in (names if isinstance(names, dict) and names else ("",))
-    }
-    return [_unknown(key, known, str(config)) for key in sorted(given - known)]
-
-
-def _unknown(key: str, known: set[str], where: str) -> Finding:
-    near = difflib.get_close_matches(key, known, n=1)
-    meant = f"write {near[0]}" if near else "remove it; sidecar serve --help lists all"
-    return error("there is no such setting", where=where, value=key, remedy=meant)
-
-
-def check_environment(site: Site) -> Iterator[Finding]:
-    """A misspelt variable is no error anywhere else."""
-    known = {key.environment for key in keys()}
-    for name in sorted(_ours(site.environment) - known):
-        near = difflib.get_close_matches(name, known, n=1)
-        yield warning(
-            "no setting has this variable; it does nothing",
-            where="environment",
-            value=name,
-            remedy=f"set {near[0]}" if near else f"unset {name}",
-        )
-
-
-def _ours(environment: Mapping[str, str]) -> set[str]:
-    return {name for name in environment if name.startswith(_PREFIX)}
+def _unknown(one: Misspelt, where: str, verb: str) -> Finding:
+    meant = f"{verb} {one.near}" if one.near else "remove it; sidecar serve --help lists all"
+    return error("there is no such setting", where=where, value=one.name, remedy=meant)
 
 
 def check_config_mode(site: Site) -> Iterator[Finding]:

@@ -21,6 +21,15 @@ class Finding(msgspec.Struct, frozen=True):
     remedy: str
     check: str = ""  # its name, which the examination adds
 
+    def lines(self) -> tuple[str, str, str]:
+        """For people."""
+        value = f" ({self.value})" if self.value else ""
+        return (
+            f"{self.severity:8} {self.check}: {self.what}",
+            f"         at {self.where}{value}",
+            f"         do {self.remedy}",
+        )
+
 
 def always(_: Site) -> bool:
     """It applies to every site."""

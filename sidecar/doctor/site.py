@@ -2,7 +2,6 @@
 
 import http.client
 import json
-from collections.abc import Mapping
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -27,12 +26,10 @@ class Site:
         settings: Settings,
         machine: Machine,
         config: Path | None = None,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings
         self.machine = machine
         self.config = config
-        self.environment = environment or {}
 
     @property
     def is_native(self) -> bool:

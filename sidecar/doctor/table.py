@@ -1,9 +1,11 @@
 """All checks in their order, and the examination that goes through them (docs/doctor.md)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import msgspec
 
+from sidecar.config import Settings
 from sidecar.doctor import (
     configuration,
     hyperliquid,
@@ -15,9 +17,11 @@ from sidecar.doctor import (
     source,
     storage,
 )
-from sidecar.doctor.findings import Check, Finding, warning
+from sidecar.doctor.findings import WARNING, Check, Finding, error, warning
+from sidecar.doctor.machine import Machine
 from sidecar.doctor.site import Site
-from sidecar.errors import SidecarError
+from sidecar.errors import ConfigInvalid, SidecarError
+from sidecar.node.hyperliquid.start import open_info_client
 
 SETTINGS = "settings"
 """The name of what comes before all checks: that the settings can be loaded."""
@@ -92,7 +96,6 @@ def _not_running(site: Site) -> bool:
 
 
 CHECKS = (
-    Check("environment", "all SIDECAR_ variables are settings", configuration.check_environment),
     Check(
         "config-mode",
         "not everybody may change the settings",
@@ -166,17 +169,47 @@ CHECKS = (
 )
 
 
-def examine(site: Site) -> Iterator[tuple[Check, list[Finding] | None]]:
+_BEFORE_A_START = (
+    *("config-mode", "tokens", "source", "source-kind", "log-format", "snapshot", "info-server"),
+    *("snapshot-directory", "running", "server-port", "operator-port", "checkpoints", "lock"),
+    *("cores", "nice"),
+)
+_WAITED_FOR = {"source", "info-server"}
+"""What need not be there yet: a start waits for it."""
+
+
+def examine_start(settings: Settings, config: Path | None) -> tuple[list[Finding], list[str]]:
+    """What the settings name is tried, without a start: what was found, errors being what a start
+    would end with, and the names of all checks that looked. Raises `ConfigInvalid`.
+    """
+    open_info_client(settings.source)
+    chosen = [check for check in CHECKS if check.name in _BEFORE_A_START]
+    site = Site(settings, Machine(Path("/")), config)
+    looked = [(check.name, found) for check, found in examine(site, chosen) if found is not None]
+    findings = [
+        msgspec.structs.replace(one, severity=WARNING) if name in _WAITED_FOR else one
+        for name, found in looked
+        for one in found
+    ]
+    return findings, [name for name, _ in looked]
+
+
+def examine(
+    site: Site, checks: Iterable[Check] = CHECKS
+) -> Iterator[tuple[Check, list[Finding] | None]]:
     """Each check with what it found, None where it does not apply. One that can't look says so, and
     the others go on.
     """
-    for check in CHECKS:
+    for check in checks:
         if not check.applies(site):
             yield check, None
             continue
         found: list[Finding] = []
         try:
             found += check.look(site)
+        except ConfigInvalid as refused:
+            remedy = "sidecar serve --help lists all settings"
+            found.append(error(str(refused), where=check.name, remedy=remedy))
         except (OSError, SidecarError, ValueError) as failure:
             remedy = "look by hand, or run it as the service's user"
             found.append(

@@ -352,7 +352,7 @@ def broken_loop(patient: Patient) -> None:
 FAULTS: list[tuple[Plant, str, str]] = [
     (unknown_key, "error", "settings"),
     (impossible_value, "error", "settings"),
-    (misspelt_variable, "warning", "environment"),
+    (misspelt_variable, "error", "settings"),
     (open_config, "warning", "config-mode"),
     (open_tokens, "warning", "tokens"),
     (hidden_tokens, "error", "tokens"),
@@ -457,9 +457,11 @@ def test_a_port_that_systemd_holds_for_the_service_is_free(patient: Patient) -> 
 
 def test_all_unknown_keys_are_named_at_once(patient: Patient) -> None:
     patient.config("[server]\nprot = 1\nhots = 2\n[orders]\n[sauce]\n")
+    patient.environment["SIDECAR_SERVER_PROT"] = "1"
     found = {one["value"]: one["remedy"] for one in patient.findings()}
-    assert found.keys() == {"server.prot", "server.hots", "sauce"}
+    assert found.keys() == {"server.prot", "server.hots", "sauce", "SIDECAR_SERVER_PROT"}
     assert found["server.prot"] == "write server.port"
+    assert found["SIDECAR_SERVER_PROT"] == "set SIDECAR_SERVER_PORT"
 
 
 def test_it_speaks_to_people(patient: Patient) -> None:

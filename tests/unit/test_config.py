@@ -48,7 +48,11 @@ def test_every_key_can_be_set_from_text(tmp_path: Path) -> None:
             "server: trusted_proxies: '10.0.0.300'",
         ),
         ("[server]\nport = 70000\n", "server.port: Expected `int` <= 65535"),
-        ("[server]\nprt = 1\n", "server: Object contains unknown field `prt`"),
+        (
+            "[server]\nprt = 1\nhots = 2\n",
+            "is server.host meant?; there is no setting server.prt; is server.port meant?",
+        ),
+        ("port = 1\n", "there is no setting port; is server.port meant?"),
         ('[source]\nkind = "eth"\n', "source.kind: Invalid enum value 'eth'"),
         ("[source\n", "sidecar.toml: "),
         ('[server]\nport = "x"\n', "server.port: Expected `int`, got `str`"),
@@ -63,6 +67,11 @@ def test_errors_name_the_key_and_what_is_allowed(tmp_path: Path, text: str, mess
 @pytest.mark.parametrize(
     ("environment", "flags", "message"),
     [
+        (
+            {"SIDECAR_SERVER_TOKEN_FILE": "x"},
+            {},
+            "no setting SIDECAR_SERVER_TOKEN_FILE; is SIDECAR_SERVER_TOKENS_FILE meant?",
+        ),
         ({"SIDECAR_SERVER_PORT": "x"}, {}, "SIDECAR_SERVER_PORT: server.port is a number, not 'x'"),
         (
             {},

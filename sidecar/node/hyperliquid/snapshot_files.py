@@ -6,6 +6,7 @@ Nodes differ in whether they answer before the file is there, so what counts is 
 used once it is closed as it was opened, and waited for while it grows.
 """
 
+import math
 import os
 import shutil
 import stat
@@ -33,7 +34,9 @@ from sidecar.limits import (
     SNAPSHOT_REFUSALS_MAX,
     SNAPSHOT_RETRY_S,
     SNAPSHOT_TIMEOUT_S,
+    SOURCE_RETRY_MAX_S,
     SOURCE_RETRY_S,
+    SOURCE_WAIT_TOLD_S,
 )
 from sidecar.node.hyperliquid.info_client import InfoClient
 from sidecar.node.hyperliquid.snapshot import HyperliquidSnapshot
@@ -43,6 +46,32 @@ _log = get_log("node")
 
 _NS_PER_MS = 1_000_000
 _OK = 200
+
+
+class Absence:
+    """A server that is not there: how often to look, and what to say of it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since = self._told_at = -math.inf
+        self._pause_s = SOURCE_RETRY_S
+
+    @property
+    def began(self) -> bool:
+        """Whether it was not there before."""
+        return self._since > -math.inf
+
+    def goes_on(self, reason: str) -> float:
+        """Seconds to the next look. It is said at once, then now and then, with its length."""
+        now = self._clock()
+        if not self.began:
+            self._since = now
+        if now - self._told_at >= SOURCE_WAIT_TOLD_S:
+            self._told_at = now
+            waited = {"waited_s": round(now - self._since)} if now > self._since else {}
+            _log.warning("waiting for the node", reason=reason, **waited)
+        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, SOURCE_RETRY_MAX_S)
+        return pause_s
 
 
 class SnapshotFiles:
@@ -64,14 +93,15 @@ class SnapshotFiles:
         self._timeout_s = timeout_s
         self._clock = clock
 
-    async def request(self) -> Path:
+    async def request(self, *, again: bool = False) -> Path:
         """A new snapshot of all coins, with users, trigger orders and its height. Older files of
-        ours are deleted, but for the newest.
+        ours are deleted, but for the newest. `again`: it was said already that one is asked for.
 
         Raises `NodeUnreachable`, `NodeRefused`, `SnapshotInvalid`. O(bytes), by the node.
         """
         path = self._next_path()
-        _log.info("asking the node for a snapshot", url=self._client.url, path=str(path))
+        say = _log.debug if again else _log.info
+        say("asking the node for a snapshot", url=self._client.url, path=str(path))
         began = self._clock()
         try:
             async with anyio.create_task_group() as tasks:
@@ -90,15 +120,12 @@ class SnapshotFiles:
         """As `request`, for a start: a server that is not there yet is waited for, and one that
         refuses is asked again a few times.
         """
-        told, refusals, retry_s = False, 0, SNAPSHOT_RETRY_S
+        absence, refusals, retry_s = Absence(self._clock), 0, SNAPSHOT_RETRY_S
         while True:
             try:
-                return await self.request()
+                return await self.request(again=absence.began)
             except NodeUnreachable as error:
-                if not told:
-                    _log.warning("waiting for the node", reason=str(error))
-                    told = True
-                await anyio.sleep(SOURCE_RETRY_S)
+                await anyio.sleep(absence.goes_on(str(error)))
             except (NodeRefused, SnapshotInvalid) as error:
                 refusals += 1
                 if refusals == SNAPSHOT_REFUSALS_MAX:

@@ -7,11 +7,13 @@ import anyio
 import msgspec
 import pytest
 from anyio.abc import SocketStream
+from structlog.testing import capture_logs
 
 from hyperliquid_node import USER, encode, order
 from info_peer import Answer, InfoPeer, free_port, http, info_peer, says
 from sidecar.errors import ConfigInvalid, NodeRefused, NodeUnreachable, SnapshotInvalid
 from sidecar.node.hyperliquid import InfoClient, SnapshotFiles
+from sidecar.node.hyperliquid.snapshot_files import Absence
 
 pytestmark = pytest.mark.anyio
 
@@ -127,6 +129,44 @@ async def test_a_start_waits_for_a_server_that_is_not_there_yet(tmp_path: Path) 
             while not paths:
                 await anyio.sleep(0.002)
     assert paths[0].read_bytes() == SNAPSHOT
+
+
+async def test_a_server_that_is_not_there_is_asked_in_silence(tmp_path: Path) -> None:
+    tries = 0
+
+    async def breaks(stream: SocketStream, body: bytes) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 6:
+            await writing(SNAPSHOT)(stream, body)
+
+    async with info_peer(breaks) as peer:
+        with capture_logs() as logs, anyio.fail_after(30):
+            await files_of(peer, tmp_path).request_first()
+    told = [(line["log_level"], line["event"]) for line in logs if line["log_level"] != "debug"]
+    assert told == [
+        ("info", "asking the node for a snapshot"),
+        ("warning", "waiting for the node"),
+        ("info", "snapshot there"),
+    ]
+
+
+def test_an_absence_is_looked_at_less_and_less_and_told_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()  # of the hurry
+    now = 1000.0
+    absence = Absence(lambda: now)
+    assert not absence.began
+    pauses = []
+    with capture_logs() as logs:
+        while now < 1130:
+            pauses.append(absence.goes_on("refused"))
+            now += pauses[-1]
+    assert absence.began
+    assert pauses[:6] == [0.5, 1, 2, 4, 5, 5]
+    assert set(pauses[6:]) == {5}
+    assert [line.get("waited_s") for line in logs] == [None, 62, 122]
 
 
 async def test_the_newest_two_are_kept_and_strangers_left_alone(tmp_path: Path) -> None:

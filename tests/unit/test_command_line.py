@@ -1,0 +1,33 @@
+"""The command line, before any command runs."""
+
+import pytest
+
+from sidecar.cli.main import main
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    return capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "end"),
+    [
+        (("serve", "--server-prt", "1"), "--server-prt 1; is --server-port meant?"),
+        (("doctor", "--chekpoint-directory=/x"), "=/x; is --checkpoint-directory meant?"),
+        (("watch", "--dept", "3", "--cuont=3"), "--cuont=3; is --count meant?"),
+        (("status", "--qwertz"), "unrecognized arguments: --qwertz"),
+    ],
+)
+def test_a_misspelt_flag_is_named_with_the_one_that_may_be_meant(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], end: str
+) -> None:
+    assert said(capsys, *arguments)[-1].endswith(end)
+
+
+def test_the_flags_of_all_settings_do_not_bury_what_is_wrong(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert len(said(capsys, "serve", "--qwertz")) == 2
