@@ -62,7 +62,7 @@ class Recorder:
         self._news = threading.Condition()
         self._pongs = 0
         self._stack = ExitStack()  # the connection
-        self._connect(url, {})
+        self._connect(url)
 
     def __enter__(self) -> Self:
         return self
@@ -74,11 +74,7 @@ class Recorder:
         """After the connection has ended: every topic from where it was on."""
         self._thread.join(PATIENCE_S)
         self._stack.close()
-        heights = {
-            topic: max(one["height"] for one in self.streams[topic] if "height" in one)
-            for topic in self.streams
-        }
-        self._connect(url, heights)
+        self._connect(url, resume=True)
 
     def close(self) -> None:
         self._stack.close()
@@ -97,6 +93,10 @@ class Recorder:
         """All that is pushed up to that block."""
         self.wait(f"at {height}", lambda: self.height >= height)
         self.round_trip()
+
+    def reach_topic(self, topic: Topic, height: int) -> None:
+        """A message of that topic and height, or a later one."""
+        self.wait(f"{topic} at {height}", lambda: self._newest(topic) >= height)
 
     def round_trip(self) -> None:
         """All that was pushed before now."""
@@ -122,15 +122,19 @@ class Recorder:
         told = self.streams.get(("status", ""), ())
         return [one["data"]["feed"]["state"] for one in told[since:]]
 
-    def _connect(self, url: str, heights: dict[Topic, int]) -> None:
+    def _newest(self, topic: Topic) -> int:
+        heights = (one["height"] for one in self.streams.get(topic, ()) if "height" in one)
+        return max(heights, default=0)
+
+    def _connect(self, url: str, *, resume: bool = False) -> None:
         self.ended = ""
         connecting = connect(url, max_size=None, max_queue=None, open_timeout=PATIENCE_S)
         self._socket = self._stack.enter_context(connecting)
         for wanted in self.subscriptions:
             request: dict[str, Any] = {"method": "subscribe", "subscription": wanted}
             topic = wanted["type"], wanted.get("coin") or wanted.get("user") or ""
-            if topic in heights and topic[0] in EVERY:
-                request["resume"] = {"height": heights[topic]}
+            if resume and topic[0] in EVERY:
+                request["resume"] = {"height": max(self.height, self._newest(topic))}
             self._socket.send(json.dumps(request))
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()

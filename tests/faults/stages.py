@@ -13,7 +13,7 @@ from typing import Any
 
 from l4_client import L4Client
 from processes import Server
-from recorder import Message, Missed, Recorder, Topic, check_stream
+from recorder import EVERY, Message, Missed, Recorder, Topic, check_stream
 from recording import BLOCK_MS, BLOCKS, COINS, MARK, START, Recording
 from scripted import NODES, FilesNode, NativeNode, ScriptedNode
 
@@ -133,7 +133,7 @@ class Stage:
         self.node = NODES[kind](scratch / "node", recording)
         self.agreed = True
         self._known: list[Missed] = []
-        self._flags, self._how = flags, how
+        self._flags, self._how = flags, {"output": scratch} | how
         self._wrong: dict[Topic, tuple[int, int]] = {}
         self._stack = ExitStack()
         self._stack.callback(self.node.close)
@@ -158,8 +158,9 @@ class Stage:
         return self.node
 
     def start(self, *flags: str, ready: bool = True) -> Server:
-        """A sidecar of this node; it ends with the stage."""
-        server = start_sidecar(self.node, *self._flags, *flags, output=self.scratch, **self._how)
+        """A sidecar of this node; it ends with the stage. Flags may name its {scratch}."""
+        given = [one.format(scratch=self.scratch) for one in (*self._flags, *flags)]
+        server = start_sidecar(self.node, *given, **self._how)
         self._stack.callback(server.kill)
         return server.ready() if ready else server
 
@@ -180,6 +181,15 @@ class Stage:
     def may_be_wrong(self, channel: str, about: str, first: int, last: int) -> None:
         """What the node said there was not true, and nobody could know."""
         self._wrong[channel, about] = first, last
+
+    def come_back(self) -> None:
+        """The client, to a new sidecar: up to what it missed."""
+        self.server = self.start()
+        self.recorder.come_back(self.server.ws_url)
+        for topic, clean in self.clean.streams.items():
+            if topic[0] in EVERY:
+                last = max((one for one in clean if one <= self.node.height), default=0)
+                self.recorder.reach_topic(topic, last)
 
     def settle(self) -> list[Missed]:
         """Plays on to the next mark, where the sidecar has to agree with the clean run: all that

@@ -412,3 +412,19 @@ def test_a_disk_that_fails_is_no_bug(tmp_path: Path, monkeypatch: pytest.MonkeyP
             with pytest.raises(SourceMissing, match="can't be read: Input/output error"):
                 LogExtent(tmp_path)
         assert reader.next_block() == block(2)
+
+
+def test_a_directory_that_may_not_be_searched_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LogWriter(tmp_path, "test") as writer:
+        writer.append(Block(1, 1, 1, []))
+
+    def refused(_path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with LogReader(tmp_path) as reader:
+        assert reader.next_block() is not None
+        monkeypatch.setattr(Path, "exists", refused)  # as Python 3.11 does in such a directory
+        with pytest.raises(SourceMissing, match="Permission denied; may this user read it"):
+            reader.next_block()
