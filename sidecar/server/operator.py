@@ -27,12 +27,14 @@ Page = Callable[[Request], HttpAnswer]
 
 
 class OperatorServer:
-    """Answers GET with pages that are made when they are asked for."""
+    """Answers GET with pages that are made when they are asked for. Where there are too many
+    connections, the oldest one goes: whoever holds some keeps nobody out.
+    """
 
     def __init__(self, listener: socket.socket, pages: Mapping[str, Page]) -> None:
         self._listener = listener
         self._pages = pages
-        self._connections = 0
+        self._connections: dict[Connection, None] = {}  # the oldest first
 
     @property
     def port(self) -> int:
@@ -46,11 +48,13 @@ class OperatorServer:
         async with anyio.create_task_group() as tasks:
             while True:
                 sock, address = await accept(self._listener)
-                if self._connections >= OPERATOR_CONNECTIONS_MAX:
-                    sock.close()
-                    continue
-                self._connections += 1
-                tasks.start_soon(self._serve, Connection(sock, address, tasks.start_soon))
+                if len(self._connections) >= OPERATOR_CONNECTIONS_MAX:
+                    oldest = next(iter(self._connections))
+                    del self._connections[oldest]
+                    oldest.abort()
+                connection = Connection(sock, address, tasks.start_soon)
+                self._connections[connection] = None
+                tasks.start_soon(self._serve, connection)
 
     async def _serve(self, connection: Connection) -> None:
         try:
@@ -62,7 +66,7 @@ class OperatorServer:
             _log.exception("bug: operator connection ended", **connection.who)
         finally:
             connection.close()
-            self._connections -= 1
+            self._connections.pop(connection, None)
 
     async def _respond(self, request: Request) -> HttpAnswer:
         page = self._pages.get(request.path)

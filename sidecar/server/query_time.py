@@ -4,8 +4,8 @@
     most others                    less than a tenth of a millisecond
 
 So queries are not counted but timed, by the processor time that answering took: whoever has used
-his share up is refused until he has some again. Snapshots that a subscription begins with count. Who
-comes back to where he was, and has to begin anew, does so out of a second share of the same size.
+his share up is refused until he has some again. Snapshots that a subscription begins with count.
+Who comes back to where he was, and has to begin anew, does so out of a second share of that size.
 """
 
 import time
