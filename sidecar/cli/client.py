@@ -2,9 +2,11 @@
 speaks, from the other end.
 """
 
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import anyio
@@ -24,30 +26,60 @@ from wsproto.utilities import RemoteProtocolError
 
 from sidecar.errors import SidecarError
 
+_PORTS = {"ws": 80, "wss": 443}
+_SHOWN = 200  # bytes of a refusal that is no JSON
+_UNAUTHORIZED = 401
+
 
 class ConnectionFailed(SidecarError):
     """A server that can't be reached, refuses, or ends the connection; the message says why."""
 
 
+class Place(NamedTuple):
+    """A server, and what it needs to let us in."""
+
+    url: str  # ws://127.0.0.1:8010/ws, or wss://
+    token: str | None = None
+    authorities: Path | None = None  # certificates to trust in place of the system's
+
+
 class Client:
-    """One connection: `async with Client(url) as client`, `subscribe`, then `async for message
+    """One connection: `async with Client(place) as client`, `subscribe`, then `async for message
     in client.messages()`.
     """
 
-    def __init__(self, url: str) -> None:
-        """`url` as in ws://127.0.0.1:8010/ws."""
-        self._url = url
-        self._host, self._port, self._path = _parse(url)
+    def __init__(self, place: Place) -> None:
+        """Raises `ConnectionFailed` where its URL is none."""
+        self._place, self._url = place, place.url
+        self._address = _parse(place.url)
         self._protocol = WSConnection(ConnectionType.CLIENT)
-        self._stream: anyio.abc.SocketStream | None = None
+        self._stream: anyio.abc.ByteStream | None = None
+        self._status, self._refusal = 0, b""  # of an upgrade that was refused
 
     async def __aenter__(self) -> Self:
+        host, port, authority, path = self._address
         try:
-            self._stream = await anyio.connect_tcp(self._host, self._port)
-        except OSError as error:
+            if self._url.startswith("wss:"):
+                trusted = ssl.create_default_context(cafile=self._place.authorities)
+                self._stream = await anyio.connect_tcp(
+                    host,
+                    port,
+                    ssl_context=trusted,
+                    tls_hostname=host,
+                    tls_standard_compatible=False,
+                )
+            else:
+                self._stream = await anyio.connect_tcp(host, port)
+        except ssl.SSLCertVerificationError as error:
+            what = f"{self._url} has no certificate that is trusted: {error.verify_message}"
+            raise ConnectionFailed(f"{what}; --ca-file names others to trust") from error
+        except OSError as error:  # ssl.SSLError is one
             reason = error.__cause__ or error
             raise ConnectionFailed(f"no server at {self._url}: {reason}") from error
-        await self._send(self._protocol.send(Upgrade(host=self._host, target=self._path)))
+        token = self._place.token
+        headers = [] if token is None else [(b"Authorization", f"Bearer {token}".encode())]
+        upgrade = Upgrade(host=authority, target=path, extra_headers=headers)
+        await self._send(self._protocol.send(upgrade))
         return self
 
     async def __aexit__(
@@ -57,7 +89,7 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         if self._stream is not None:
-            await self._stream.aclose()
+            await anyio.aclose_forcefully(self._stream)
 
     async def subscribe(self, **subscription: Any) -> None:
         """Asks for a topic; what the server thinks of it comes with the messages."""
@@ -102,9 +134,23 @@ class Client:
         elif isinstance(event, CloseConnection):
             raise ConnectionFailed(f"{self._url} closed with {event.code}: {event.reason}")
         elif isinstance(event, RejectConnection):
-            raise ConnectionFailed(f"{self._url} refused with status {event.status_code}")
+            self._status = event.status_code
+            if not event.has_body:
+                raise self._refused()
         elif isinstance(event, RejectData):
-            raise ConnectionFailed(f"{self._url} said: {bytes(event.data)[:200]!r}")
+            self._refusal += bytes(event.data)
+            if event.body_finished:
+                raise self._refused()
+
+    def _refused(self) -> ConnectionFailed:
+        """With what the server says, which is JSON unless a proxy says it."""
+        try:
+            said = msgspec.json.decode(self._refusal)["msg"]
+        except (msgspec.DecodeError, KeyError, TypeError):
+            said = self._refusal[:_SHOWN].decode(errors="replace").strip()
+        hint = "; --token-file names a file that has one" if self._status == _UNAUTHORIZED else ""
+        reason = f": {said}" if said else ""
+        return ConnectionFailed(f"{self._url} refused with status {self._status}{reason}{hint}")
 
     async def _send(self, data: bytes) -> None:
         assert self._stream is not None
@@ -114,11 +160,21 @@ class Client:
             raise ConnectionFailed(f"{self._url}: the connection is lost") from error
 
 
-def _parse(url: str) -> tuple[str, int, str]:
+class _Address(NamedTuple):
+    host: str
+    port: int
+    authority: str  # of the Host header
+    path: str
+
+
+def _parse(url: str) -> _Address:
     try:
         parts = urlsplit(url)
-        if parts.scheme == "ws" and parts.hostname is not None:
-            return parts.hostname, parts.port or 80, parts.path or "/ws"
+        if parts.scheme in _PORTS and parts.hostname is not None:
+            port = parts.port or _PORTS[parts.scheme]
+            authority = parts.netloc.rpartition("@")[2]
+            path = parts.path or "/ws"
+            return _Address(parts.hostname, port, authority, path)
     except ValueError:
         pass  # a port that is none, a bracket too few
     raise ConnectionFailed(f"{url!r} is not an address such as ws://127.0.0.1:8010/ws")

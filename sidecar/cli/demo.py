@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import anyio
 
-from sidecar.cli.client import Client
+from sidecar.cli.client import Client, Place
 from sidecar.cli.watch import show_book
 from sidecar.errors import RequestInvalid, SidecarError
 
@@ -80,7 +80,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 async def _show(options: argparse.Namespace, url: str, processes: "_Processes") -> None:
     with anyio.move_on_after(options.seconds if options.seconds is not None else math.inf):
-        async with Client(url) as client, anyio.create_task_group() as tasks:
+        async with Client(Place(url)) as client, anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_processes, options.path, processes)
             await client.connect()
             if sys.stdout.isatty():

@@ -4,12 +4,15 @@ sidecar watch l2Book TOYOTA              a live book with its last trades
 sidecar watch trades SONY                every message as a line of JSON
 sidecar watch l2Book NTT --json          the same for the book
 sidecar watch l2Book BTC --param nSigFigs=5 --param mantissa=2
+sidecar watch bbo --url wss://HOST/ws --token-file FILE
 """
 
 import argparse
+import ssl
 import sys
 from collections import deque
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -19,7 +22,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sidecar.cli.client import Client
+from sidecar.cli.client import Client, Place
 from sidecar.errors import ConfigInvalid, RequestInvalid
 
 _DEFAULT_URL = "ws://127.0.0.1:8010/ws"
@@ -34,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("channel", nargs="?", default="l2Book", help="subscription type; default %(default)s")
     add("coin", nargs="?", help="market; default: the first one that the chain lists")
-    add("--url", default=_DEFAULT_URL, help="default %(default)s")
+    add("--url", default=_DEFAULT_URL, help="ws:// or wss://; default %(default)s")
+    tokens = parser.add_mutually_exclusive_group()
+    tokens.add_argument("--token-file", metavar="FILE", help="file with a token; - is stdin")
+    tokens.add_argument("--token", help="the token itself, which everybody on this machine sees")
+    add("--ca-file", type=Path, metavar="FILE", help="certificates to trust, for wss://")
     add("--depth", type=int, default=10, help="most levels a side; default %(default)s")
     add(
         "--param",
@@ -54,18 +61,47 @@ def run(options: argparse.Namespace) -> None:
 
 async def _watch(options: argparse.Namespace) -> None:
     subscription = {"type": options.channel, **_parameters(options.param)}
-    async with Client(options.url) as client:
+    place = Place(options.url, _token(options), _authorities(options.ca_file))
+    async with Client(place) as client:
         await client.connect()
         if options.coin is not None:
             subscription["coin"] = options.coin
         elif options.channel not in ("allMids", "blocks"):
-            subscription["coin"] = await _first_coin(options.url)
+            subscription["coin"] = await _first_coin(place)
         if options.channel == "l2Book" and not options.json and sys.stdout.isatty():
             subscription.setdefault("nLevels", options.depth)
             await show_book(client, subscription, options.depth)
         else:
             await client.subscribe(**subscription)
             await _print_lines(client, options.count)
+
+
+def _token(options: argparse.Namespace) -> str | None:
+    token: str | None = options.token
+    if options.token_file is not None:
+        token = _first_line(options.token_file)
+    if token is not None and not (token.isascii() and token.isprintable() and token):
+        raise ConfigInvalid("a token is one line of ASCII, as sidecar token prints it")
+    return token
+
+
+def _first_line(name: str) -> str:
+    try:
+        text = sys.stdin.readline() if name == "-" else Path(name).read_text()
+    except OSError as error:
+        raise ConfigInvalid(f"--token-file: {name}: {error.strerror}") from error
+    except UnicodeError as error:
+        raise ConfigInvalid(f"--token-file: {name} is no text") from error
+    return text.partition("\n")[0].strip()
+
+
+def _authorities(path: Path | None) -> Path | None:
+    try:
+        if path is not None:
+            ssl.create_default_context(cafile=path)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigInvalid(f"--ca-file: {path}: {error.strerror or error}") from error
+    return path
 
 
 async def _print_lines(client: Client, count: int | None) -> None:
@@ -80,8 +116,8 @@ async def _print_lines(client: Client, count: int | None) -> None:
                 return
 
 
-async def _first_coin(url: str) -> str:
-    async with Client(url) as client:
+async def _first_coin(place: Place) -> str:
+    async with Client(place) as client:
         await client.connect()
         await client.subscribe(type="allMids")
         async for message in client.messages():
