@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from processes import Server
-from stages import Stage, Stages
+from tests.faults.stages import Stage, Stages
 
 BUSY = {"CHECKPOINT_LOOK_S": 0.002, "CHECKPOINT_REST": 0}
 

@@ -3,15 +3,16 @@
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 
 import msgspec
 import pytest
 
-from recorder import Missed
-from recording import BLOCKS, MARK, START
-from scripted import SEGMENT
 from sidecar.node.records import frame
-from stages import Stage, Stages
+from tests.faults.recorder import Missed
+from tests.faults.recording import BLOCKS, MARK, START
+from tests.faults.scripted import SEGMENT
+from tests.faults.stages import Stage, Stages
 
 TAG_OF_TOMORROW = 99
 
@@ -87,7 +88,7 @@ def test_record_cut_at_every_byte(stage: Stage) -> None:
         record = node.recording.record(node.height + 1)
         node.height += 1
         pieces = [0, *(cut for cut in cuts if cut < len(record)), len(record)]
-        for start, end in zip(pieces, pieces[1:], strict=False):
+        for start, end in pairwise(pieces):
             assert stage.recorder.height < node.height
             node.append(record[start:end])
         stage.recorder.reach(node.height)
