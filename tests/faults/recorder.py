@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 Message = dict[str, Any]
 Topic = tuple[str, str]  # channel, and the coin or user; "" where it is of all
 EVERY = frozenset(("trades", "l4Book", "bookDelta", "orderUpdates", "userFills"))
-SNAPSHOTS = {
+SNAPSHOTS: dict[str, Callable[[Any], bool]] = {
     "l4Book": lambda data: "Snapshot" in data,
     "bookDelta": lambda data: data.get("snapshot", False),
     "userFills": lambda data: data.get("isSnapshot", False),

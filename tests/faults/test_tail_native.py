@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.node.records import frame
 from tests.faults.recorder import Missed
-from tests.faults.recording import BLOCKS, MARK, START
+from tests.faults.recording import MARK
 from tests.faults.scripted import SEGMENT
 from tests.faults.stages import Stage, Stages
 
@@ -104,7 +104,8 @@ def test_bytes_that_are_no_record(stage: Stage, what: str) -> None:
     first = node.height + 1
     record = bytearray(node.recording.record(first))
     record[len(record) // 2] ^= 0x80
-    wrong = {"text": frame(b"\x94\xff\xfe not a block"), "zeros": bytes(512), "flipped": record}
+    text = frame(b"\x94\xff\xfe not a block")
+    wrong = {"text": text, "zeros": bytes(512), "flipped": bytes(record)}
     node.height += 1
     node.append(wrong[what])
     stage.recorder.await_feed("gap", since)
@@ -174,7 +175,3 @@ def test_symlinked_directory(stage: Stage) -> None:
         node.play(4)
         stage.recorder.reach(node.height)
     assert stage.settle() == []
-
-
-def test_there_is_enough_to_play() -> None:
-    assert BLOCKS > START + 1_000 + 4 * MARK
