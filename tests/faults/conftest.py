@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from recording import Recording
-from stages import Clean, Stages
+from tests.faults.recording import Recording
+from tests.faults.stages import Clean, Stages
 
 
 @pytest.fixture(scope="session")
@@ -14,9 +14,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 
 @pytest.fixture(scope="session")
-def clean(
-    recording: Recording, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Clean]:
+def clean(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Clean]:
     """The clean run beside a kind of node, made when it is first asked for."""
     runs: dict[str, Clean] = {}
 

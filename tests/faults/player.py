@@ -13,5 +13,6 @@ for path, content in plan:
     with Path(path).open("ab", buffering=0) as file:
         file.write(content)
     time.sleep(float(sys.argv[2]))
-print("done", flush=True)
+sys.stdout.write("done\n")
+sys.stdout.flush()
 time.sleep(3600)

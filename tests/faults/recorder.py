@@ -1,6 +1,6 @@
-"""A client that keeps every message of its topics, and the promise that it checks: per topic, heights
-strictly rise and each message names the one before; what is missing was told by a gap message, and
-all that came is what a client of a clean run got.
+"""A client that keeps every message of its topics, and the promise that it checks: per topic,
+heights strictly rise and each message names the one before; what is missing was told by a gap
+message, and all that came is what a client of a clean run got.
 """
 
 import json
@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 Message = dict[str, Any]
 Topic = tuple[str, str]  # channel, and the coin or user; "" where it is of all
 EVERY = frozenset(("trades", "l4Book", "bookDelta", "orderUpdates", "userFills"))
-SNAPSHOTS = {
+SNAPSHOTS: dict[str, Callable[[Any], bool]] = {
     "l4Book": lambda data: "Snapshot" in data,
     "bookDelta": lambda data: data.get("snapshot", False),
     "userFills": lambda data: data.get("isSnapshot", False),
@@ -44,7 +44,11 @@ def topic_of(message: Message) -> Topic:
         inner = data.get("Snapshot") or data["Updates"]
         views = inner.get("order_statuses", ())
         steps = inner.get("book_diffs", ())
-        coins = [inner.get("coin"), *(v["order"]["coin"] for v in views), *(s["coin"] for s in steps)]
+        coins = [
+            inner.get("coin"),
+            *(v["order"]["coin"] for v in views),
+            *(s["coin"] for s in steps),
+        ]
         return channel, next(filter(None, coins))
     if channel in ("orderUpdates", "clearinghouseState", "userFills", "openOrders"):
         return channel, message.get("user") or data["user"]

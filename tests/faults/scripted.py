@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from recording import START, Recording
-from scripted_info import ScriptedInfo
 from sidecar.node.hyperliquid.reader import STREAMS
 from sidecar.node.ipc import IpcDirectory
 from sidecar.node.log import FORMAT, SegmentHeader, segment_name
 from sidecar.node.records import frame
 from sidecar.node.snapshot import write_snapshot
+from tests.faults.recording import START, Recording
+from tests.faults.scripted_info import ScriptedInfo
 
 SEGMENT = 100  # blocks of one
 DATE, HOUR = "20260424", 3

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from recording import MARK, Recording
+from tests.faults.recording import MARK, Recording
 
 Behaviour = Callable[[Path], int]  # writes a file; the status to answer with
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from l4_client import L4Client
 from processes import Server
-from recorder import EVERY, Message, Missed, Recorder, Topic, check_stream
-from recording import BLOCK_MS, BLOCKS, COINS, MARK, START, Recording
-from scripted import NODES, FilesNode, NativeNode, ScriptedNode
+from tests.faults.recorder import EVERY, Message, Missed, Recorder, Topic, check_stream
+from tests.faults.recording import BLOCK_MS, BLOCKS, COINS, MARK, START, Recording
+from tests.faults.scripted import NODES, FilesNode, NativeNode, ScriptedNode
 
 LAUNCH = Path(__file__).with_name("launch.py")
 QUICK: dict[str, float] = {
@@ -228,17 +228,18 @@ class Stage:
             if topic[0] in ("status", "blocks"):
                 continue
             told = [plain(topic[0], one) for one in self.recorder.of(*topic)]
-            wrong = self._wrong.get(topic, (1, 0))
-            clean = dict(clean)
-            clean |= {
-                one["height"]: one for one in told
-                if "height" in one and wrong[0] <= one["height"] <= wrong[1]
-            }  # fmt: skip
-            found = check_stream(topic, told, clean, self.first, self.node.height)
+            expected = clean | self._believed(topic, told)
+            found = check_stream(topic, told, expected, self.first, self.node.height)
             missed += (one for one in found if one not in missed)
             if topic[0] == "l4Book":
                 self._check_book(topic[1])
         return missed
+
+    def _believed(self, topic: Topic, told: list[Message]) -> dict[int, Message]:
+        """What nobody could know to be wrong."""
+        first, last = self._wrong.get(topic, (1, 0))
+        heights = ((one.get("height", 0), one) for one in told)
+        return {height: one for height, one in heights if first <= height <= last}
 
     def _check_book(self, coin: str) -> None:
         """Who applies the messages has the book of the clean run, queue by queue."""
@@ -276,9 +277,7 @@ class Stages:
     test that failed, or where too little is left to play.
     """
 
-    def __init__(
-        self, clean: Callable[[str], Clean], recording: Recording, scratch: Path
-    ) -> None:
+    def __init__(self, clean: Callable[[str], Clean], recording: Recording, scratch: Path) -> None:
         self._clean = clean
         self._recording = recording
         self._scratch = scratch
@@ -304,7 +303,7 @@ class Stages:
             if stage.agreed and "Traceback" not in stage.server.output:
                 self._stages[key] = stage
             else:
-                print(stage.server.output)
+                sys.stdout.write(stage.server.output)
                 stage.close()
 
     def close(self) -> None:

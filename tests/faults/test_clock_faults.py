@@ -1,5 +1,5 @@
-"""Clocks that are wrong: the sidecar's own, which somebody sets while it runs, and the node's, whose
-blocks are old. The clock is libfaketime's, which every call of the process for the time goes through.
+"""Clocks that are wrong: the sidecar's own, which is set while it runs, and the node's, whose
+blocks are old. The clock is libfaketime's: every call of the process for the time goes through it.
 """
 
 import time
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from recording import MARK, START, Recording
-from stages import Stage, Stages
+from tests.faults.recording import MARK, START, Recording
+from tests.faults.stages import Stage, Stages
 
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 BEHIND_S = 300.0

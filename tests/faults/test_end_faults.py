@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from processes import Server
-from stages import Stage, Stages
+from tests.faults.stages import Stage, Stages
 
 BUSY = {"CHECKPOINT_LOOK_S": 0.002, "CHECKPOINT_REST": 0}
 
@@ -113,7 +113,9 @@ def test_corrupt_checkpoint(stage: Stage, own: Path, damage: str) -> None:
     newest, before = checkpoints(own)
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
-    newest.write_bytes({"flipped": content, "cut": content[:-9], "empty": b""}[damage])
+    newest.write_bytes(
+        {"flipped": bytes(content), "cut": bytes(content[:-9]), "empty": b""}[damage]
+    )
     next_one(stage)
     assert '"checkpoint not used"' in stage.server.output
     assert f'"height": {int(before.stem)}' in stage.server.output

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from scripted import FilesNode, Write
 from sidecar.node.log_writer import LogWriter
-from stages import Stage, Stages
+from tests.faults.scripted import FilesNode, Write
+from tests.faults.stages import Stage, Stages
 
 STALE_S = 0.3
 KINDS = ("native", "hyperliquid")

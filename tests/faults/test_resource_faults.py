@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from recording import MARK, Recording
-from scripted import SEGMENT
 from sidecar.node.hyperliquid.reader import STREAMS
-from stages import Clean, Stage, Stages
+from tests.faults.recording import MARK, Recording
+from tests.faults.scripted import SEGMENT
+from tests.faults.stages import Clean, Stage, Stages
 
 KINDS = ("native", "hyperliquid")
 EVENTS_MAX = Path("/proc/sys/fs/inotify/max_queued_events")
-NO_INSTANCES = "echo 0 >/proc/sys/user/max_inotify_instances && exec \"$@\""
+NO_INSTANCES = 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"'
 IN_A_NAMESPACE = ("unshare", "--user", "--map-root-user", "sh", "-c", NO_INSTANCES, "sh")
 OVERRIDES = "-dac_override,-dac_read_search"
 SUBJECT_TO_PERMISSIONS = (

@@ -1,5 +1,5 @@
-"""What can be wrong with snapshots: of a Hyperliquid node while books are compared with them and when
-one is needed, and of a native node where one is to lead over a hole.
+"""What can be wrong with snapshots: of a Hyperliquid node while books are compared with them, and
+when one is needed; of a native node where one is to lead over a hole.
 """
 
 import re
@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from recording import COINS, MARK
-from scripted_info import Behaviour
 from sidecar.node.snapshot import MarketRow, RestingRow, write_snapshot
 from sidecar.node.transitions import MarketListed
-from stages import Stage, Stages
+from tests.faults.recording import COINS, MARK
+from tests.faults.scripted_info import Behaviour
+from tests.faults.stages import Stage, Stages
 
 COMPARED_EVERY_S = 0.1
 TIMEOUT_S = 0.6
@@ -147,7 +147,7 @@ def test_snapshot_with_a_market_more(stage: Stage) -> None:
     since = stage.told()
 
     def with_one_more(books: Any) -> Any:
-        coin, sides = msgspec.json.decode(msgspec.json.encode(books[0]))
+        _, sides = msgspec.json.decode(msgspec.json.encode(books[0]))
         for side in sides:
             for _, order in side:
                 order["coin"] = "GHOST"

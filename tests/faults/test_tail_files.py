@@ -4,15 +4,16 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import pytest
 
-from recorder import Missed
-from recording import COINS, MARK
 from sidecar.node.hyperliquid.reader import DIFFS, FILLS, STATUSES, STREAMS
-from stages import Stage, Stages
+from tests.faults.recorder import Missed
+from tests.faults.recording import COINS, MARK
+from tests.faults.stages import Stage, Stages
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def test_half_a_line_cut_at_every_byte(stage: Stage) -> None:
         line = node.recording.line(stream, node.height)
         ends = range(1, len(line) - 1, 1 if len(line) < 400 else len(line) // 400 + 1)
         pieces = [0, *ends, len(line) - 1]
-        for start, end in zip(pieces, pieces[1:], strict=False):
+        for start, end in pairwise(pieces):
             node.append(stream, line[start:end])
         stage.recorder.round_trip()
         assert stage.recorder.height == node.height - 1

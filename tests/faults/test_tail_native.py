@@ -3,15 +3,16 @@
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 
 import msgspec
 import pytest
 
-from recorder import Missed
-from recording import BLOCKS, MARK, START
-from scripted import SEGMENT
 from sidecar.node.records import frame
-from stages import Stage, Stages
+from tests.faults.recorder import Missed
+from tests.faults.recording import MARK
+from tests.faults.scripted import SEGMENT
+from tests.faults.stages import Stage, Stages
 
 TAG_OF_TOMORROW = 99
 
@@ -87,7 +88,7 @@ def test_record_cut_at_every_byte(stage: Stage) -> None:
         record = node.recording.record(node.height + 1)
         node.height += 1
         pieces = [0, *(cut for cut in cuts if cut < len(record)), len(record)]
-        for start, end in zip(pieces, pieces[1:], strict=False):
+        for start, end in pairwise(pieces):
             assert stage.recorder.height < node.height
             node.append(record[start:end])
         stage.recorder.reach(node.height)
@@ -103,7 +104,8 @@ def test_bytes_that_are_no_record(stage: Stage, what: str) -> None:
     first = node.height + 1
     record = bytearray(node.recording.record(first))
     record[len(record) // 2] ^= 0x80
-    wrong = {"text": frame(b"\x94\xff\xfe not a block"), "zeros": bytes(512), "flipped": record}
+    text = frame(b"\x94\xff\xfe not a block")
+    wrong = {"text": text, "zeros": bytes(512), "flipped": bytes(record)}
     node.height += 1
     node.append(wrong[what])
     stage.recorder.await_feed("gap", since)
@@ -173,7 +175,3 @@ def test_symlinked_directory(stage: Stage) -> None:
         node.play(4)
         stage.recorder.reach(node.height)
     assert stage.settle() == []
-
-
-def test_there_is_enough_to_play() -> None:
-    assert BLOCKS > START + 1_000 + 4 * MARK

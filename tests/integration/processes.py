@@ -36,7 +36,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=os.environ | known | environment,
+                env={**os.environ, **known, **environment},
             )
 
     @property
