@@ -1,6 +1,6 @@
 """Each module's own tests are there, wherever a table names them."""
 
-from tests.measure.own_tests import ROOT, modules, own_tests
+from own_tests import ROOT, modules, own_tests
 
 
 def test_those_that_are_named_exist() -> None:

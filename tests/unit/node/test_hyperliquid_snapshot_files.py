@@ -157,13 +157,12 @@ def test_an_absence_is_looked_at_less_and_less_and_told_now_and_then(
     monkeypatch.undo()  # of the hurry
     now = 1000.0
     absence = Absence(lambda: now)
-    assert not absence.began
-    pauses = []
+    before, pauses = absence.began, []
     with capture_logs() as logs:
         while now < 1130:
             pauses.append(absence.goes_on("refused"))
             now += pauses[-1]
-    assert absence.began
+    assert (before, absence.began) == (False, True)
     assert pauses[:6] == [0.5, 1, 2, 4, 5, 5]
     assert set(pauses[6:]) == {5}
     assert [line.get("waited_s") for line in logs] == [None, 62, 122]
