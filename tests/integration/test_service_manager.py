@@ -127,14 +127,14 @@ def test_what_it_says_from_start_to_end(manager: Manager, tmp_path: Path, ipc: P
 
 
 BLOCKED = """
-import sys, time
-from sidecar.service import notify
+import os, sys, time
 from sidecar.cli.main import main
 import anyio, sidecar.app as app
 
 async def hangs(*_):
-    await anyio.sleep(1.0)
-    time.sleep(60)  # in the loop
+    while not os.path.exists(os.environ["HANGS"]):
+        await anyio.sleep(0.02)
+    time.sleep(600)  # in the loop
 
 app.watch_freshness = hangs
 sys.exit(main(sys.argv[1:]))
@@ -146,11 +146,13 @@ def test_a_loop_that_is_blocked_does_not_feed_the_watchdog(
 ) -> None:
     command = (sys.executable, "-c", BLOCKED, "serve", "--source-path", str(ipc), *FLAGS)
     environment = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "200000"}
+    environment["HANGS"] = str(tmp_path / "now")
     with (tmp_path / "out").open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | environment)
     try:
         manager.hears("READY=1")
         until(lambda: manager.said.count("WATCHDOG=1") > 2)
+        (tmp_path / "now").touch()
         until(lambda: time.monotonic() - manager.at["WATCHDOG"][-1] > 1.0)
         process.send_signal(signal.SIGABRT)  # as the watchdog does
         assert process.wait(20) == -signal.SIGABRT
@@ -370,7 +372,7 @@ def test_a_unix_socket_that_it_is_given(tmp_path: Path, ipc: Path) -> None:
         kept.listen()
         flags = ("--source-path", str(ipc), "--operator-port", "0")
         with service(*flags, output=output, passed=kept):
-            until(lambda: "serving ws" in output.read_text())
+            until(lambda: f"serving at unix:{tmp_path / 'api.sock'}" in output.read_text())
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(str(tmp_path / "api.sock"))
                 body = b'{"type": "serverInfo"}'

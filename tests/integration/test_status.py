@@ -114,7 +114,7 @@ def test_a_sidecar_that_waits_for_its_node(tmp_path: Path, serve: Serve) -> None
     server = serve("--source-path", str(tmp_path / "ipc"), ready=False)
     code, output = status("--operator", f"127.0.0.1:{server.operator_port}")
     assert code == NOT_READY
-    assert "feed         starting: the node's snapshot and log are being read" in output
+    assert "feed         starting: the node is waited for, or its first snapshot" in output
 
 
 def test_two_workers(tmp_path: Path, chain: Process, serve: Serve) -> None:
