@@ -3,6 +3,7 @@
 python docs/book_delta_client.py ws://127.0.0.1:8010/ws TOYOTA
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -54,7 +55,14 @@ def follow(url, coin, book):
         request["resume"] = {"height": book.height} if book.height else None
 
 
-if __name__ == "__main__":
-    for book in follow(*sys.argv[1:3], Book()) if len(sys.argv) == 3 else sys.exit(__doc__):
+def main():
+    for book in follow(*sys.argv[1:3], Book()):
         bid, ask = max(book.bids, key=float, default="-"), min(book.asks, key=float, default="-")
         print(f"height {book.height}  {bid} / {ask}", flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    with contextlib.suppress(KeyboardInterrupt):
+        main()
