@@ -134,7 +134,7 @@ class Stage:
         self.agreed = True
         self._known: list[Missed] = []
         self._flags, self._how = flags, {"output": scratch} | how
-        self._wrong: dict[Topic, tuple[int, int]] = {}
+        self._wrong: dict[Topic, set[int]] = {}
         self._stack = ExitStack()
         self._stack.callback(self.node.close)
         self.first = self.node.height
@@ -180,7 +180,7 @@ class Stage:
 
     def may_be_wrong(self, channel: str, about: str, first: int, last: int) -> None:
         """What the node said there was not true, and nobody could know."""
-        self._wrong[channel, about] = first, last
+        self._wrong.setdefault((channel, about), set()).update(range(first, last + 1))
 
     def come_back(self) -> None:
         """The client, to a new sidecar: up to what it missed."""
@@ -228,18 +228,20 @@ class Stage:
             if topic[0] in ("status", "blocks"):
                 continue
             told = [plain(topic[0], one) for one in self.recorder.of(*topic)]
-            expected = clean | self._believed(topic, told)
+            expected = self._expected(topic, clean, told)
             found = check_stream(topic, told, expected, self.first, self.node.height)
             missed += (one for one in found if one not in missed)
             if topic[0] == "l4Book":
                 self._check_book(topic[1])
         return missed
 
-    def _believed(self, topic: Topic, told: list[Message]) -> dict[int, Message]:
-        """What nobody could know to be wrong."""
-        first, last = self._wrong.get(topic, (1, 0))
-        heights = ((one.get("height", 0), one) for one in told)
-        return {height: one for height, one in heights if first <= height <= last}
+    def _expected(
+        self, topic: Topic, clean: dict[int, Message], told: list[Message]
+    ) -> dict[int, Message]:
+        """As the clean run, but for what nobody could know to be wrong."""
+        wrong = self._wrong.get(topic, set[int]())
+        believed = {one["height"]: one for one in told if one.get("height") in wrong}
+        return {height: one for height, one in clean.items() if height not in wrong} | believed
 
     def _check_book(self, coin: str) -> None:
         """Who applies the messages has the book of the clean run, queue by queue."""

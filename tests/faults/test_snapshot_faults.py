@@ -209,10 +209,9 @@ def test_wrong_snapshots_of_a_native_node(stages: Stages) -> None:
         stage.recorder.await_feed("gap", since)
         log = Log(stage)
         snapshots = node.ipc.snapshots
-        path = write_snapshot(snapshots, *node.recording.rows(node.height))
-        content = path.read_bytes()
-        path.unlink()
-        path.write_bytes(content[: len(content) * 2 // 3])
+        whole = write_snapshot(stage.scratch, *node.recording.rows(node.height))
+        path = snapshots / whole.name
+        path.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
         log.until("torn or whose CRC does not match.*snapshot not used")
         path.unlink()
         path = write_snapshot(snapshots, *node.recording.rows(node.height + MARK))
