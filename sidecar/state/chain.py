@@ -231,10 +231,12 @@ class ChainState:
         self.faults = rebuilt.faults
 
     def adopt_book(self, rebuilt: Market) -> None:
-        """Takes over a book that was rebuilt as of `height`, in place of the marked one.
-        O(orders of both).
+        """Takes over a book that was rebuilt as of `height`, in place of the marked one, and when
+        it changed last, as far as that is known: of the marked one not all was. O(orders of both).
         """
         market = self.markets[rebuilt.id]
+        market.orders_height = rebuilt.orders_height
+        market.levels_height = rebuilt.levels_height
         self.orders.replace(market.id, market.book.orders.values(), rebuilt.book.orders.values())
         market.book = rebuilt.book
         market.fault = None

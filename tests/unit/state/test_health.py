@@ -102,6 +102,20 @@ def test_what_a_wrong_book_is_told_is_passed_over_and_the_rest_goes_on() -> None
     assert state.users.get(ALICE).resting.keys() == {7}
 
 
+def test_a_rebuilt_book_knows_when_it_changed_while_it_was_wrong() -> None:
+    """Else `prev` of the next message would leave out those that other sidecars sent."""
+    state, _ = made()
+    lines = [block(2, bid(5, 100)), block(3, BookRemoved(1, 77)), block(4, bid(6, 99)), block(5)]
+    for line in lines:
+        state.apply(line)
+    assert state.markets[1].levels_height == 2
+    rebuilt = ChainState()
+    for line in (block(1, TOYOTA, SONY), lines[0], block(3), *lines[2:]):
+        rebuilt.apply(line)
+    state.adopt_book(rebuilt.markets[1])
+    assert (state.markets[1].levels_height, state.markets[1].orders_height) == (4, 4)
+
+
 def test_what_no_book_is_to_blame_for_is_everythings() -> None:
     state, health = made()
     state.apply(block(2, bid(5, 100, market=9)))
