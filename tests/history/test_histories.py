@@ -12,7 +12,7 @@ FAULTS = ("kill one", "kill a worker", "kill the node", "stall one", "stall the 
 SEED = 1
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_what_is_told_is_true_through_kills_and_stalls(tmp_path: Path) -> None:
     """The output has the seed, and what was found."""
     flags = ("--seconds", "1", "--seed", str(SEED), "--pace", "0.2", "--clients", "6")
