@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
         address = _wait_until_serving(options.path, (chain, sidecar))
         print(f"  WebSocket   ws://{address}/ws")
         print(f"  HTTP        http://{address}/info")
+        print(f"  operators   {_operators(options.path)}")
         print(f"  node log    {ipc}")
         print("Ctrl-C ends everything", flush=True)
         try:
@@ -149,6 +150,13 @@ def _wait_until_serving(path: Path, processes: _Processes) -> str:
             raise DemoFailed(f"no sidecar after {_START_TIMEOUT_S:.0f} s; see {log}")
         time.sleep(_CHECK_S)
     return found[1]
+
+
+def _operators(path: Path) -> str:
+    """Their address, which the log has before clients are served."""
+    place = r'"host": "([^"]+)", "port": (\d+), "event": "operators are answered"'
+    found = re.search(place, (path / "serve.log").read_text(errors="replace"))
+    return ":".join(found.groups()) if found else "see serve.log"
 
 
 def _last_words(log: Path) -> str:

@@ -4,6 +4,7 @@ sidecar watch l2Book TOYOTA              a live book with its last trades
 sidecar watch trades SONY                every message as a line of JSON
 sidecar watch l2Book NTT --json          the same for the book
 sidecar watch l2Book BTC --param nSigFigs=5 --param mantissa=2
+sidecar watch userFills --param user=0xADDRESS
 sidecar watch bbo --url wss://HOST/ws --token-file FILE
 """
 

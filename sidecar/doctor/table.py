@@ -22,6 +22,7 @@ from sidecar.doctor.machine import Machine
 from sidecar.doctor.site import Site
 from sidecar.errors import ConfigInvalid, SidecarError
 from sidecar.node.hyperliquid.start import open_info_client
+from sidecar.telemetry.traced import load_tracing
 
 SETTINGS = "settings"
 """The name of what comes before all checks: that the settings can be loaded."""
@@ -183,6 +184,8 @@ def examine_start(settings: Settings, config: Path | None) -> tuple[list[Finding
     would end with, and the names of all checks that looked. Raises `ConfigInvalid`.
     """
     open_info_client(settings.source)
+    if settings.tracing.endpoint is not None:
+        load_tracing()
     chosen = [check for check in CHECKS if check.name in _BEFORE_A_START]
     site = Site(settings, Machine(Path("/")), config)
     looked = [(check.name, found) for check, found in examine(site, chosen) if found is not None]

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
+from types import ModuleType
 from typing import NamedTuple, Protocol
 
 from sidecar.config import TracingSettings
@@ -51,10 +52,14 @@ def open_tracing(settings: TracingSettings) -> Tracing | None:
     """
     if settings.endpoint is None:
         return None
-    try:
-        tracing = importlib.import_module("sidecar.telemetry.tracing")
-    except ModuleNotFoundError as error:
-        what = f"OpenTelemetry is not installed ({error.name}); pip install 'sidecar[tracing]'"
-        raise ConfigInvalid(f"tracing.endpoint: {what}") from error
-    tracer: Tracing = tracing.Tracer(settings)
+    tracer: Tracing = load_tracing().Tracer(settings)
     return tracer
+
+
+def load_tracing() -> ModuleType:
+    """What needs OpenTelemetry. Raises `ConfigInvalid` where that is not installed."""
+    try:
+        return importlib.import_module("sidecar.telemetry.tracing")
+    except ModuleNotFoundError as error:
+        what = f"OpenTelemetry is not installed ({error.name}); docs/tracing.md says how"
+        raise ConfigInvalid(f"tracing.endpoint: {what}") from error

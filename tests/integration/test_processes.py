@@ -165,6 +165,8 @@ def test_the_demo_shows_a_book_and_ends_everything(tmp_path: Path, number: signa
     demo = Process(tmp_path / "out", "demo", "--path", str(path), "--port", "0")
     try:
         demo.wait_for(r"height \d+  TOYOTA  \d+\.\d+ / \d+\.\d+")
+        operators = demo.wait_for(r"operators   127\.0\.0\.1:(\d+)")[1]
+        assert run("status", "--operator", f"127.0.0.1:{operators}").returncode == 0
         children = children_of(demo)
         assert len(children) == 2
         demo.signal(number)

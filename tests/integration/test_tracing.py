@@ -255,7 +255,8 @@ def test_where_it_is_off_nothing_of_it_is_imported() -> None:
     assert subprocess.run((sys.executable, "-c", program), check=False).returncode == 0
 
 
-def test_without_the_packages_it_says_how_to_get_them(node: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("--check",)])
+def test_without_the_packages_it_says_how_to_get_them(node: Path, more: tuple[str, ...]) -> None:
     program = (
         "import sys; sys.modules['opentelemetry'] = None;"
         "from sidecar.cli.main import main; sys.exit(main(sys.argv[1:]))"
@@ -263,7 +264,7 @@ def test_without_the_packages_it_says_how_to_get_them(node: Path) -> None:
     flags = ("serve", "--source-path", str(node), "--tracing-endpoint", "http://127.0.0.1:1")
     ports = ("--server-port", "0", "--operator-port", "0")
     done = subprocess.run(
-        (sys.executable, "-c", program, *flags, *ports),
+        (sys.executable, "-c", program, *flags, *ports, *more),
         capture_output=True,
         text=True,
         timeout=60,

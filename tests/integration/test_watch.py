@@ -14,7 +14,7 @@ import pytest
 from anyio.abc import ByteReceiveStream, ByteSendStream, ByteStream
 from anyio.streams.tls import TLSListener
 
-from proxy_processes import Certificate, make_certificate
+from proxy_processes import Certificate, make_certificate, program
 from rig import Node, sidecar_of
 from test_tokens import token
 
@@ -94,6 +94,7 @@ async def steps(node: Node) -> None:
         await anyio.sleep(0.05)
 
 
+@pytest.mark.skipif(program("openssl") is None, reason="openssl is not installed")
 async def test_over_tls(tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path)
     with Node(tmp_path / "ipc") as node:
