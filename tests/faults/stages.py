@@ -30,8 +30,9 @@ QUICK: dict[str, float] = {
     "FRESHNESS_INTERVAL_S": 0.05,
     "FOLLOW_COMPLAIN_S": 0.1,
     "FOLLOW_POLL_S": 0.1,
+    "LOG_REPEATS_SHOWN": 1_000_000,
 }
-"""Limits of time, a tenth of what they are or less."""
+"""Limits of time, a tenth of what they are or less; and every line of the log is shown."""
 PATIENT = ("--source-behind-after-s=1e12", "--source-stale-after-s=1e6")  # the chain's past is long
 DEADLINE_S = 60.0
 WELL = ("live", "stale", "behind")  # what is known is right

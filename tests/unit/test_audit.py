@@ -70,7 +70,8 @@ def test_everything_that_is_needed_is_pinned_exactly() -> None:
     assert names - pinned == set()
     installed = {_plain(one.metadata["Name"]): one.version for one in distributions()}
     wanted = {_plain(name): version for name, _, version in (one.partition("==") for one in lines)}
-    assert {name: installed[name] for name in names} == {name: wanted[name] for name in names}
+    here = names & set(installed)  # not every extra is installed
+    assert {name: installed[name] for name in here} == {name: wanted[name] for name in here}
 
 
 def _plain(name: str) -> str:
