@@ -52,7 +52,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     path = tmp_path_factory.mktemp("refusals")
     with ExitStack() as stack:
         chain = ("devnet", "--path", str(path / "ipc"), "--block-ms", "10", "--actions-per-block")
-        stack.callback(Process(path / "devnet.log", *chain, "5").kill)
+        keeping_all = ("--snapshot-blocks", "1000000")  # that it was ever given
+        stack.callback(Process(path / "devnet.log", *chain, "5", *keeping_all).kill)
         limits = ("--orders-burst-per-ip", "100000", "--orders-burst-per-account", "100000")
         more = ("--server-messages-per-minute", "1000000")
         server = Server(path / "serve.log", "--source-path", str(path / "ipc"), *limits, *more)
