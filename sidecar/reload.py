@@ -49,10 +49,10 @@ class Reload(msgspec.Struct, frozen=True):
     left: tuple[str, ...]  # these differ too, but need a restart
 
     def tell(self, log: FilteringBoundLogger) -> None:
-        """A line of what has changed, and one of what can't."""
-        log.info("reloaded", changed=self.changed)
+        """A line of what can't be changed, if there is any, and one that it is done."""
         if self.left:
             log.warning("settings not changed", keys=self.left, meaning="they need a restart")
+        log.info("reloaded", changed=self.changed)
 
 
 def reload(before: Settings, read: Settings) -> Reload:
