@@ -211,7 +211,7 @@ async def test_a_sidecar_that_ends_and_comes_back(
 
     async def serve_again() -> Server:
         server = serve(*(word for pair in pairs for word in pair), ready=False)
-        await anyio.to_thread.run_sync(server.wait_for, "serving ws://")
+        await anyio.to_thread.run_sync(server.wait_for, "serving ")
         return server
 
     upstream = f"unix:{path}" if kind == "nginx-unix" else f"127.0.0.1:{port}"
