@@ -14,6 +14,7 @@ from tests.simulation.run import explain
 from tests.simulation.story import tell
 
 SEEDS = 200
+pytestmark = pytest.mark.timeout(600)  # on a busy machine
 _TOGETHER = 10
 _ROOT = str(Path(__file__).parent.parent.parent)
 

