@@ -13,7 +13,6 @@ _FOUND = {
     "EAGAIN is no answer": 6,
     "the rest of a send is dropped": 3,
     "frames kept begin one early": 35,
-    "newcomers in a flush": 99,
     "each message replaces the one before": 3,
     "an order's new size, not its level's": 1,
     "a log that was written anew": 183,
