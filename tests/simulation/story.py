@@ -9,7 +9,7 @@ import secrets
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, chdir, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -272,8 +272,3 @@ def _forget(seed: int) -> None:
     gc.unfreeze()
     if seed % 10 == 0:
         gc.collect()
-
-
-def without(weights: Weights, **changes: Any) -> Weights:
-    """Other weights, for a test that needs one thing."""
-    return replace(weights, **changes)

@@ -2,7 +2,6 @@
 keep bounded?
 """
 
-from collections import Counter
 from typing import Any
 
 import anyio
@@ -129,7 +128,3 @@ class Watch:
         witness = self._clients[0]
         odd = [close for close in witness.closes if close[0] != 1001]
         return [f"a client that did nothing odd was closed: {close}" for close in odd]
-
-    def closes(self) -> Counter[int]:
-        """Close codes that clients were told."""
-        return Counter(code for client in self._clients for code, _ in client.closes)
