@@ -21,6 +21,7 @@ from sidecar.garbage import settle
 from sidecar.node.snapshot import MarketRow, RestingRow
 from sidecar.node.transitions import MarketListed
 from sidecar.state.chain import ChainState
+from sidecar.state.restorer import Restorer
 
 _context = multiprocessing.get_context("spawn")
 _LAST = str(max(os.sched_getaffinity(0)))
@@ -61,11 +62,11 @@ def beside_neighbours(rounds: int, blocks: int) -> None:
 def collections(orders: int) -> None:
     """How long a full one takes."""
     state = ChainState()
-    state.begin_restore(1, 1)
-    state.restore_row(MarketRow(MarketListed(1, "X")))
+    restore_row = Restorer(state, 1, 1).row
+    restore_row(MarketRow(MarketListed(1, "X")))
     for oid in range(1, orders + 1):
         user = (oid % 1000).to_bytes(20, "big")
-        state.restore_row(RestingRow(1, oid, user, oid & 1, 1000 + oid % 500, 10, 1, None))
+        restore_row(RestingRow(1, oid, user, oid & 1, 1000 + oid % 500, 10, 1, None))
     found = []
     for frozen in (False, True):
         if frozen:

@@ -11,7 +11,7 @@ from sidecar.errors import SidecarError, SnapshotInvalid, StateMismatch
 from sidecar.node.starts import Start
 from sidecar.recovery.slices import Slices
 from sidecar.state.chain import ChainState
-from sidecar.state.checkpoint import begin_restore
+from sidecar.state.checkpoint import restorer
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("app")
@@ -51,8 +51,7 @@ async def recover(
 async def _restore(start: Start, note: _Note) -> ChainState:
     began = time.monotonic()
     state, slices = ChainState(strict=False), Slices()
-    begin_restore(state, start.height, start.time_ns)
-    restore_row = state.restore_row
+    restore_row = restorer(state, start.height, start.time_ns).row
     for number, row in enumerate(start.rows, 1):
         restore_row(row)
         if number % _ROWS_AT_ONCE == 0:

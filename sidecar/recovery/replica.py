@@ -14,7 +14,7 @@ from sidecar.recovery.scope import Scope
 from sidecar.recovery.slices import Slices
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import Changes
-from sidecar.state.checkpoint import begin_restore
+from sidecar.state.checkpoint import restorer
 
 
 class Replica:
@@ -28,10 +28,10 @@ class Replica:
     async def restore(self, start: Start) -> None:
         """From a snapshot's rows. Raises `SnapshotInvalid`, `StateMismatch`. O(rows)."""
         state = self.state
-        begin_restore(state, start.height, start.time_ns)
+        restore_row = restorer(state, start.height, start.time_ns).row
         rows = start.rows if self._scope is None else self._scope.rows(start.rows)
         for row in rows:
-            state.restore_row(row)
+            restore_row(row)
             await self._slices.breathe()
         state.block = start.block
 

@@ -6,21 +6,11 @@ A block that contradicts a book marks that book, and what it says of it is passe
 on, until a book that was rebuilt elsewhere is adopted; likewise an account. All others go on.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from sidecar.errors import StateMismatch
-from sidecar.node.snapshot import (
-    AccountRow,
-    AgentRow,
-    MarketRow,
-    RestingRow,
-    TradeRow,
-    TriggerRow,
-)
+from sidecar.node.snapshot import MarketRow
 from sidecar.node.transitions import (
     BID,
     PLACING,
@@ -41,7 +31,6 @@ from sidecar.node.transitions import (
     OrderStatus,
     PricesUpdated,
     Transition,
-    Trigger,
 )
 from sidecar.state.accounts import Accounts
 from sidecar.state.book import Order
@@ -50,7 +39,8 @@ from sidecar.state.checks import check_book
 from sidecar.state.faults import ACCOUNT, BOOK, Fault, Faults
 from sidecar.state.history import History
 from sidecar.state.market import Market, Trade
-from sidecar.state.orders import Orders
+from sidecar.state.orders import Orders, live
+from sidecar.state.restorer import Restorer
 from sidecar.state.users import User, Users
 
 if TYPE_CHECKING:
@@ -58,7 +48,10 @@ if TYPE_CHECKING:
 
 _NEW, _UPDATE, _REMOVE = DiffKind.NEW, DiffKind.UPDATE, DiffKind.REMOVE
 
-_COMPONENTS = ("accounts", "orders", "history")
+_ADOPTED = (
+    *("height", "time_ns", "block", "markets", "by_symbol", "users"),
+    *("accounts", "orders", "history"),
+)
 
 
 class ChainState:
@@ -81,7 +74,6 @@ class ChainState:
         self.accounts = Accounts(self.users, self.markets)
         self.orders = Orders(self.users)
         self.history = History(self.users)
-        self._restorers: dict[type, Callable[[Any], None]] = {}
         self._changes = Changes(0, 0, 0, self.users)
         self._placed: dict[int, OrderStatus] = {}  # this block's placed orders that do not rest yet
         self._appliers: dict[type, Callable[[Any], None]] = {
@@ -101,61 +93,25 @@ class ChainState:
             AccountCheck: self._account_check,
         }
 
-    def restore(
-        self,
-        height: int,
-        time_ns: int,
-        rows: Iterable[Any],
-        others: Mapping[type, Callable[[Any], None]] = MappingProxyType({}),
-    ) -> None:
-        """Fills an empty state from a snapshot's rows; `others` restore rows that are not the
-        vocabulary's (see `state.checkpoint`). Raises `StateMismatch`. O(rows).
+    def restore(self, height: int, time_ns: int, rows: Iterable[Any]) -> None:
+        """Fills an empty state from a snapshot's rows (see `Restorer`). Raises `StateMismatch`.
+        O(rows).
         """
-        assert not self.markets, "restore() fills a new state"
-        self.begin_restore(height, time_ns, others)
-        restorers, row = self._restorers, None
-        try:
-            for row in rows:
-                restorer = restorers.get(type(row))
-                if restorer is not None:
-                    restorer(row)
-        except StateMismatch as error:
-            raise self._not_restored(error, row) from None
+        Restorer(self, height, time_ns).rows(rows)
 
-    def begin_restore(
-        self,
-        height: int,
-        time_ns: int,
-        others: Mapping[type, Callable[[Any], None]] = MappingProxyType({}),
-    ) -> None:
-        """Likewise row by row: the rows are to follow, in their order, by `restore_row`."""
-        self.height = height
-        self.time_ns = time_ns
-        self.users.unknown_past = height > 0
-        self.users.since_ns = time_ns + 1 if time_ns and height else None
-        self.accounts.complete = self.users.money_told = height == 0
-        self._restorers = {
-            MarketRow: self._restore_market,
-            RestingRow: self._restore_order,
-            TradeRow: self._restore_trade,
-            TriggerRow: self._restore_waiting,
-            AccountRow: self._restore_account,
-            AgentRow: self.accounts.restore_agent,
-            **others,
-        }
-
-    def restore_row(self, row: Any) -> None:
-        """One row. Raises `StateMismatch`. O(1)."""
-        restorer = self._restorers.get(type(row))
-        if restorer is None:
-            return
-        try:
-            restorer(row)
-        except StateMismatch as error:
-            raise self._not_restored(error, row) from None
-
-    def _not_restored(self, error: StateMismatch, row: Any) -> StateMismatch:
-        return self._located(StateMismatch(f"in the snapshot, {error}"), self.height, row)
+    def add_market(self, listing: MarketListed) -> Market:
+        """Lists a market that is not known. Raises `StateMismatch` for a symbol that is."""
+        if listing.symbol in self.by_symbol:
+            raise StateMismatch(f"symbol {listing.symbol} is listed twice")
+        market = Market(listing)
+        if self.users.unknown_past:  # rows of a checkpoint may know more
+            market.levels_height = None
+            if not self.accounts.complete:  # nor does the source say that a market is new
+                market.trades_height = market.orders_height = None
+            market.candles.since_ns = self.users.since_ns
+        self.markets[market.id] = market
+        self.by_symbol[market.symbol] = market
+        return market
 
     def listings(self) -> Iterator[MarketRow]:
         """The markets without anything that happened in them."""
@@ -194,13 +150,18 @@ class ChainState:
         except StateMismatch as error:
             height = self._changes.height
             if self.strict:
-                raise self._located(error, height, transition) from None
+                raise self.located(error, height, transition) from None
             market = self.markets.get(getattr(transition, "market", -1))
             self.faults.note(Fault(height, str(error)), transition, listed=market is not None)
             if market is not None:
                 market.fault = self.faults.books.get(market.id)
             return False
         return True
+
+    def located(self, error: StateMismatch, height: int, transition: Any) -> StateMismatch:
+        """The same error, of a height and of the market that a transition or row is of."""
+        market = self.markets.get(getattr(transition, "market", -1))
+        return StateMismatch(str(error), height=height, market=market.symbol if market else None)
 
     def mark_book(self, market: Market, what: str) -> None:
         """Somebody who compared the book found it wrong; it is to be rebuilt."""
@@ -216,16 +177,8 @@ class ChainState:
         """
         for market in self.markets.values():
             if market.id not in rebuilt.markets:
-                rebuilt._add_market(market.listing)  # noqa: SLF001 - it ends here
-        for name in (
-            "height",
-            "time_ns",
-            "block",
-            "markets",
-            "by_symbol",
-            "users",
-            *_COMPONENTS,
-        ):
+                rebuilt.add_market(market.listing)
+        for name in _ADOPTED:
             setattr(self, name, getattr(rebuilt, name))
         rebuilt.faults.count_on(self.faults)
         self.faults = rebuilt.faults
@@ -261,10 +214,6 @@ class ChainState:
         for user_changes in changes.users.values():
             user_changes.note_height(height)
 
-    def _located(self, error: StateMismatch, height: int, transition: Any) -> StateMismatch:
-        market = self.markets.get(getattr(transition, "market", -1))
-        return StateMismatch(str(error), height=height, market=market.symbol if market else None)
-
     def _changed(self, market_id: int) -> MarketChanges:
         changed = self._changes.markets.get(market_id)
         if changed is None:
@@ -277,25 +226,12 @@ class ChainState:
     def _list_market(self, listing: MarketListed) -> None:
         known = self.markets.get(listing.market)
         if known is None:
-            self._add_market(listing)
+            self.add_market(listing)
         elif known.symbol == listing.symbol:
             known.listing = listing  # a rule of a listed market changed
         else:
             what = f"market {listing.market} is {known.symbol}; it can't become {listing.symbol}"
             raise StateMismatch(what)
-
-    def _add_market(self, listing: MarketListed) -> Market:
-        if listing.symbol in self.by_symbol:
-            raise StateMismatch(f"symbol {listing.symbol} is listed twice")
-        market = Market(listing)
-        if self.users.unknown_past:  # rows of a checkpoint may know more
-            market.levels_height = None
-            if not self.accounts.complete:  # nor does the source say that a market is new
-                market.trades_height = market.orders_height = None
-            market.candles.since_ns = self.users.since_ns
-        self.markets[market.id] = market
-        self.by_symbol[market.symbol] = market
-        return market
 
     def _order_status(self, status: OrderStatus) -> None:
         changed = self._changed(status.market)
@@ -403,56 +339,3 @@ class ChainState:
             market = self._changed(market_id).market
             market.oracle_px = oracle_px
             market.mark_px = mark_px
-
-    def _restore_market(self, row: MarketRow) -> None:
-        market = self._add_market(row.listing)
-        market.oracle_px = row.oracle_px
-        market.mark_px = row.mark_px
-        market.trades_height = row.trades_height
-        market.orders_height = row.orders_height
-
-    def _restore_order(self, row: RestingRow) -> None:
-        status = row.status
-        if status is not None and status.status == "triggered":
-            status = live(status)
-        order = Order(row.oid, row.user, row.side, row.px, row.sz, row.added_ns, status)
-        market = self.markets.get(row.market) or self._restored(row.market)
-        market.book.append(order)
-        self.orders.restore_resting(row.market, order)
-
-    def _restore_trade(self, row: TradeRow) -> None:
-        trade = Trade(row.height, row.time_ns, row.fill)
-        self._restored(row.fill.market).trades.append(trade)
-
-    def _restore_waiting(self, row: TriggerRow) -> None:
-        self._restored(row.status.market)
-        self.orders.restore_waiting(row)
-
-    def _restore_account(self, row: AccountRow) -> None:
-        self.accounts.restore_account(row)
-        self.users.money_told = True
-        for position in row.positions:
-            self._restored(position.market).context.open_interest += max(position.sz, 0)
-        for market, _, _ in row.leverages:
-            self._restored(market)
-
-    def _restored(self, market_id: int) -> Market:
-        market = self.markets.get(market_id)
-        if market is None:
-            raise StateMismatch(f"the snapshot uses market {market_id} before listing it")
-        return market
-
-
-def live(status: OrderStatus) -> OrderStatus:
-    """An order as its status leaves it. One that has triggered is a limit order placed now, but the
-    status that says so still describes what waited.
-    """
-    trigger = status.trigger
-    if status.status != "triggered" or trigger is None or not trigger.waiting:
-        return status
-    return msgspec.structs.replace(
-        status,
-        tif="Gtc",
-        trigger=Trigger(0, "Triggered", trigger.is_position_tpsl, waiting=False),
-        placed_ns=status.time_ns,
-    )

@@ -30,6 +30,7 @@ from sidecar.state.context import ContextRow, MinuteRow, RateRow
 from sidecar.state.history import FillRow, LedgerRow, PaymentRow
 from sidecar.state.market import Market
 from sidecar.state.orders import StatusRow
+from sidecar.state.restorer import Restorer
 from sidecar.state.users import HeightsRow, SourceRow, User
 
 Restore = Callable[[ChainState, Any], None]
@@ -55,12 +56,12 @@ def restore_rows(state: ChainState, height: int, time_ns: int, rows: Iterable[An
 
     Raises `StateMismatch`; the state is of no use then.
     """
-    state.restore(height, time_ns, rows, _others(state))
+    restorer(state, height, time_ns).rows(rows)
 
 
-def begin_restore(state: ChainState, height: int, time_ns: int) -> None:
-    """Likewise where the rows follow one by one: `ChainState.restore_row`."""
-    state.begin_restore(height, time_ns, _others(state))
+def restorer(state: ChainState, height: int, time_ns: int) -> Restorer:
+    """Likewise where the rows follow one by one."""
+    return Restorer(state, height, time_ns, _others(state))
 
 
 def _others(state: ChainState) -> dict[type, Callable[[Any], None]]:

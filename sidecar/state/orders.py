@@ -11,9 +11,11 @@ A status that is kept no more is forgotten by the indexes too, unless its order 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from sidecar.limits import STATUSES_KEPT, STATUSES_PER_USER
 from sidecar.node.snapshot import TriggerRow
-from sidecar.node.transitions import PLACING, OrderStatus, Record
+from sidecar.node.transitions import PLACING, OrderStatus, Record, Trigger
 from sidecar.state.book import Order
 from sidecar.state.changes import UserChanges
 from sidecar.state.recent import Recent
@@ -211,6 +213,21 @@ def is_by_system(status: str) -> bool:
     "scheduledCancel", ..., all but "canceled".
     """
     return status.endswith(("Canceled", "Cancel"))
+
+
+def live(status: OrderStatus) -> OrderStatus:
+    """An order as its status leaves it. One that has triggered is a limit order placed now, but the
+    status that says so still describes what waited.
+    """
+    trigger = status.trigger
+    if status.status != "triggered" or trigger is None or not trigger.waiting:
+        return status
+    return msgspec.structs.replace(
+        status,
+        tif="Gtc",
+        trigger=Trigger(0, "Triggered", trigger.is_position_tpsl, waiting=False),
+        placed_ns=status.time_ns,
+    )
 
 
 def _is_live(user: User, oid: int) -> bool:

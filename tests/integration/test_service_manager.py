@@ -202,12 +202,12 @@ def patched(
 
 
 SLOW_START = """
-from sidecar.state.chain import ChainState
-fast = ChainState.restore_row
+from sidecar.state.restorer import Restorer
+fast = Restorer.row
 def slow(self, row):
     time.sleep({row_s})
     fast(self, row)
-ChainState.restore_row = slow
+Restorer.row = slow
 """
 EXTENDS = "EXTEND_TIMEOUT_USEC=60000000"
 

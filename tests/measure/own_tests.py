@@ -27,6 +27,7 @@ _NAMED_ELSEWHERE = {
     "state/margin.py": ("state/test_margin.py", "state/test_accounts.py"),
     "state/orders.py": ("state/test_orders.py", "state/test_history.py"),
     "state/recent.py": ("state/test_recent_records.py", "state/test_orders.py"),
+    "state/restorer.py": ("state/test_chain.py", "state/test_checkpoint_rows.py"),
     "state/users.py": ("state/test_orders.py", "state/test_history.py"),
     "telemetry/logs.py": ("test_logs.py",),
 }
