@@ -35,7 +35,6 @@ from websockets.asyncio.server import serve as serve_websockets
 
 from sidecar.api.channels import Channels
 from sidecar.api.topics import Topic
-from sidecar.config import ServerSettings
 from sidecar.garbage import settle
 from sidecar.node.transitions import Block, MarketListed
 from sidecar.protocol import frames
@@ -43,6 +42,7 @@ from sidecar.server.hub import Hub
 from sidecar.server.listener import accept, bind
 from sidecar.server.server import Server
 from sidecar.server.services import Services
+from sidecar.settings import ServerSettings
 from sidecar.state.chain import ChainState
 from sidecar.telemetry.logs import configure_logs
 

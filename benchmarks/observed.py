@@ -17,7 +17,7 @@ from multiprocessing.synchronize import Event
 
 from latency import measure
 from sidecar.app import App
-from sidecar.config import Settings
+from sidecar.settings import Settings
 from sidecar.telemetry.metrics import render
 
 _context = multiprocessing.get_context("spawn")

@@ -27,7 +27,6 @@ import anyio
 import msgspec
 
 from sidecar.checkpoints import CHECKPOINTS, Checkpoints, open_directory
-from sidecar.config import CheckpointSettings, SourceSettings
 from sidecar.garbage import settle
 from sidecar.node.ipc import IpcDirectory
 from sidecar.node.log import decode_block, list_segments
@@ -61,6 +60,7 @@ from sidecar.node.transitions import (
     Transition,
 )
 from sidecar.recovery import recover as recovery
+from sidecar.settings import CheckpointSettings, SourceSettings
 from sidecar.state.chain import ChainState
 from sidecar.telemetry.logs import configure_logs
 

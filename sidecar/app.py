@@ -14,7 +14,6 @@ from anyio.abc import TaskGroup
 
 from sidecar.api.channels import Channels
 from sidecar.checkpoints import Checkpoints, find_directory, lock_directory, open_directory
-from sidecar.config import ServerSettings, Settings, SourceSettings
 from sidecar.errors import ConfigInvalid
 from sidecar.feed import Feed
 from sidecar.freshness import watch_freshness
@@ -45,6 +44,7 @@ from sidecar.server.server import Server
 from sidecar.server.services import Services
 from sidecar.server.tokens import Tokens, tokens_of
 from sidecar.service.notify import Notifier
+from sidecar.settings import ServerSettings, Settings, SourceSettings
 from sidecar.state.chain import ChainState
 from sidecar.state.health import NS_PER_S, Bounds, Health
 from sidecar.telemetry.logs import configure_logs, get_log, tell_repeats

@@ -22,12 +22,12 @@ from typing import Any, NoReturn
 
 import anyio
 
-from sidecar.config import CheckpointSettings
 from sidecar.errors import ConfigInvalid
 from sidecar.limits import CHECKPOINT_LOOK_S, CHECKPOINT_NICE, CHECKPOINT_REST
 from sidecar.node.log import block_digest
 from sidecar.node.row_files import RowDirectory, RowFileHeader, RowFormat
 from sidecar.node.starts import Start
+from sidecar.settings import CheckpointSettings
 from sidecar.state.chain import ChainState
 from sidecar.state.checkpoint import ROW_TYPES, checkpoint_rows
 from sidecar.telemetry.logs import get_log

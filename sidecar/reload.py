@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from sidecar.config import Settings, keys
+from sidecar.config import keys
+from sidecar.settings import Settings
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("app")

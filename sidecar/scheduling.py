@@ -2,8 +2,8 @@
 
 import os
 
-from sidecar.config import ProcessSettings
 from sidecar.errors import ConfigInvalid
+from sidecar.settings import ProcessSettings
 
 
 def schedule(settings: ProcessSettings, number: int | None = None) -> None:

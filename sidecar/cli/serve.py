@@ -17,7 +17,6 @@ import anyio
 from sidecar.app import App
 from sidecar.cli.settings_flags import add_settings, read_settings
 from sidecar.cli.signals import service_signals
-from sidecar.config import Settings
 from sidecar.doctor.findings import ERROR
 from sidecar.doctor.table import examine_start
 from sidecar.parts import status_line
@@ -25,6 +24,7 @@ from sidecar.scheduling import schedule
 from sidecar.service.activation import listen_there, passed_sockets
 from sidecar.service.deaths import Deaths
 from sidecar.service.notify import Notifier
+from sidecar.settings import Settings
 from sidecar.telemetry.logs import configure_logs
 from sidecar.workers.role import Role
 from sidecar.workers.supervisor import Supervisor

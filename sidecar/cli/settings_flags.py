@@ -4,7 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
-from sidecar.config import Settings, keys, load_settings
+from sidecar.config import keys, load_settings
+from sidecar.settings import Settings
 
 _SHORT = {"server.workers": ("--workers",)}
 

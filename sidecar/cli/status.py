@@ -16,7 +16,7 @@ from typing import Any
 
 from sidecar.cli.operator_client import Metrics, OperatorClient, Unreachable
 from sidecar.cli.status_view import Asked, describe
-from sidecar.config import OperatorSettings
+from sidecar.settings import OperatorSettings
 
 _NOT_READY, _UNREACHABLE = 1, 2
 _WATCH_S = 1.0

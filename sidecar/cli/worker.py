@@ -17,9 +17,9 @@ import structlog
 
 from sidecar.app import App
 from sidecar.cli.signals import end_signals
-from sidecar.config import Settings
 from sidecar.limits import WORKER_REPORT_S
 from sidecar.scheduling import schedule
+from sidecar.settings import Settings
 from sidecar.telemetry.logs import configure_logs
 from sidecar.workers.role import Report, Role
 

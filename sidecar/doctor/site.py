@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 from sidecar.checkpoints import find_directory
-from sidecar.config import Settings
 from sidecar.doctor.machine import Machine
 from sidecar.doctor.motion import Sighting, watch_hyperliquid, watch_native
 from sidecar.errors import NodeError
 from sidecar.limits import DOCTOR_ANSWER_S
 from sidecar.node.ipc import IpcDirectory
 from sidecar.node.snapshot import SNAPSHOTS
+from sidecar.settings import Settings
 
 _UNIX = "unix:"
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import msgspec
 
-from sidecar.config import Settings
 from sidecar.doctor import (
     configuration,
     hyperliquid,
@@ -22,6 +21,7 @@ from sidecar.doctor.machine import Machine
 from sidecar.doctor.site import Site
 from sidecar.errors import ConfigInvalid, SidecarError
 from sidecar.node.hyperliquid.start import open_info_client
+from sidecar.settings import Settings
 from sidecar.telemetry.traced import load_tracing
 
 SETTINGS = "settings"

@@ -9,7 +9,6 @@ from typing import Any
 
 import anyio
 
-from sidecar.config import SourceSettings
 from sidecar.errors import SourceMissing
 from sidecar.limits import SOURCE_RETRY_S
 from sidecar.node.hyperliquid.origin import open_hyperliquid
@@ -17,6 +16,7 @@ from sidecar.node.ipc import ChainInfo, IpcDirectory
 from sidecar.node.native import NativeOrigin
 from sidecar.node.row_files import RowDirectory
 from sidecar.node.starts import Origin
+from sidecar.settings import SourceSettings
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("node")

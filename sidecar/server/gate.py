@@ -7,13 +7,13 @@ from collections import Counter
 
 import anyio
 
-from sidecar.config import ServerSettings
 from sidecar.errors import HttpRefused
 from sidecar.limits import REQUEST_HEAD_TIMEOUT_S
 from sidecar.protocol.proxy import Networks, counted_as, forwarded_for, read_header
 from sidecar.protocol.request import Request
 from sidecar.server.connection import Connection
 from sidecar.server.tokens import READ, Tokens
+from sidecar.settings import ServerSettings
 
 
 class Gate:

@@ -11,11 +11,11 @@ import anyio
 import msgspec
 
 from sidecar import limits
-from sidecar.config import ServerSettings
 from sidecar.errors import ConfigInvalid
 from sidecar.node.ipc import is_served
 from sidecar.protocol.proxy import UNIX
 from sidecar.server.rates import Rate
+from sidecar.settings import ServerSettings
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("server")

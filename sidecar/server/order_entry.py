@@ -27,7 +27,6 @@ from sidecar.api.orders.outcomes import (
 )
 from sidecar.api.orders.sent import Key
 from sidecar.api.orders.signing import SignedAction, decode_signed, recover, signed_digest
-from sidecar.config import OrderSettings
 from sidecar.errors import (
     Limited,
     NodeUnreachable,
@@ -42,6 +41,7 @@ from sidecar.server.flights import Flight, Flights
 from sidecar.server.order_limits import OrderLimits
 from sidecar.server.turns import Turns
 from sidecar.server.unsent import Unsent
+from sidecar.settings import OrderSettings
 from sidecar.state.chain import ChainState
 from sidecar.telemetry.counts import Counts
 from sidecar.telemetry.logs import get_log

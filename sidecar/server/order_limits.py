@@ -6,10 +6,10 @@ import time
 
 from sidecar.api.orders.admission import Action
 from sidecar.api.orders.buckets import Buckets
-from sidecar.config import OrderSettings
 from sidecar.errors import Limited
 from sidecar.limits import ORDERS_BATCH_WEIGHT
 from sidecar.server.flights import Flights
+from sidecar.settings import OrderSettings
 
 
 class OrderLimits:

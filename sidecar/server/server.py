@@ -14,7 +14,6 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from sidecar.config import ServerSettings
 from sidecar.errors import HttpRefused
 from sidecar.limits import (
     CLOSE_TIMEOUT_S,
@@ -35,6 +34,7 @@ from sidecar.server.routes import Routes
 from sidecar.server.services import Services
 from sidecar.server.tokens import Tokens
 from sidecar.server.websocket_session import WebSocketSession
+from sidecar.settings import ServerSettings
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("server")

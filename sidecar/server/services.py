@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 
 from sidecar.api.channels import Channels
-from sidecar.config import ServerSettings
 from sidecar.recovery.resume import Resumer
 from sidecar.server.hub import Hub
 from sidecar.server.order_entry import OrderEntry
 from sidecar.server.pass_through import PassThrough
 from sidecar.server.query_time import QueryTime
 from sidecar.server.tokens import Tokens
+from sidecar.settings import ServerSettings
 from sidecar.state.chain import ChainState
 from sidecar.telemetry.counts import Counts
 

@@ -13,9 +13,9 @@ import secrets
 from pathlib import Path
 from typing import NamedTuple
 
-from sidecar.config import ServerSettings
 from sidecar.errors import ConfigInvalid, HttpRefused
 from sidecar.protocol.request import Request
+from sidecar.settings import ServerSettings
 
 READ, TRADE = "read", "trade"
 SCOPES = (READ, TRADE)

@@ -11,8 +11,8 @@ from collections.abc import MutableMapping
 
 import msgspec
 
-from sidecar.config import Settings
 from sidecar.errors import ConfigInvalid
+from sidecar.settings import Settings
 
 _FIRST = 3
 _SECTIONS = ("server", "operator")

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import NamedTuple, Protocol
 
-from sidecar.config import TracingSettings
 from sidecar.errors import ConfigInvalid
+from sidecar.settings import TracingSettings
 from sidecar.telemetry.tracecontext import TraceContext
 
 Stages = Mapping[str, tuple[int, int]]  # begin and end, in ns since the epoch

@@ -32,13 +32,13 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import AttributeValue
 
 from sidecar import __version__
-from sidecar.config import TracingSettings
 from sidecar.limits import (
     TRACED_ORDERS_PER_S,
     TRACING_COMPLAIN_S,
     TRACING_EXPORT_TIMEOUT_S,
     TRACING_FLUSH_S,
 )
+from sidecar.settings import TracingSettings
 from sidecar.telemetry.logs import get_log
 from sidecar.telemetry.traced import BlockTimes, OrderTimes
 

@@ -20,7 +20,6 @@ import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from sidecar.config import Settings
 from sidecar.errors import ConfigInvalid, WorkersEnded
 from sidecar.limits import WORKER_BACKOFF_MAX_S, WORKER_BACKOFF_S
 from sidecar.reload import reload, tell_too_late
@@ -29,6 +28,7 @@ from sidecar.server.listener import bind, is_given, is_unix
 from sidecar.server.operator import OperatorServer, operator_pages
 from sidecar.server.tokens import tokens_of
 from sidecar.service.notify import Notifier
+from sidecar.settings import Settings
 from sidecar.telemetry.logs import configure_logs, get_log
 from sidecar.telemetry.metrics import Samples, merge
 from sidecar.workers.process import Worker

@@ -11,9 +11,9 @@ import pytest
 
 from processes import Serve, Start
 from sidecar.checkpoints import CHECKPOINTS, open_directory
-from sidecar.config import CheckpointSettings
 from sidecar.errors import ConfigInvalid
 from sidecar.node.row_files import RowDirectory, RowFileHeader
+from sidecar.settings import CheckpointSettings
 from test_workers import until
 
 HEADER = RowFileHeader(CHECKPOINTS.name, "devnet-1", 7, 0)

@@ -22,7 +22,7 @@ from order_desk import Desk, desk_of, noop
 from processes import Serve, Start
 from rig import Node, client_of, sidecar_of
 from sidecar.api.orders.incoming import Incoming
-from sidecar.config import TracingSettings
+from sidecar.settings import TracingSettings
 from sidecar.telemetry import tracing
 from sidecar.telemetry.tracecontext import continue_trace
 from sidecar.telemetry.traced import BlockTimes
@@ -249,7 +249,7 @@ def test_a_receiver_that_is_not_there_costs_spans_and_nothing_else(
 def test_where_it_is_off_nothing_of_it_is_imported() -> None:
     program = (
         "import sys; import sidecar.app; from sidecar.telemetry.traced import open_tracing;"
-        "from sidecar.config import TracingSettings; open_tracing(TracingSettings());"
+        "from sidecar.settings import TracingSettings; open_tracing(TracingSettings());"
         "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
     )
     assert subprocess.run((sys.executable, "-c", program), check=False).returncode == 0

@@ -16,10 +16,11 @@ import anyio.to_thread
 
 from sidecar import app as app_module
 from sidecar.app import App
-from sidecar.config import Settings, load_settings
+from sidecar.config import load_settings
 from sidecar.errors import SidecarError
 from sidecar.node import submitter
 from sidecar.server import flush, hub
+from sidecar.settings import Settings
 from tests.simulation.context import sidecar_of_task
 from tests.simulation.network import SimulatedListener, SimulatedSocket
 from tests.simulation.weights import Weights

@@ -16,9 +16,9 @@ from eth_account.signers.local import LocalAccount
 from blocks import TOYOTA
 from sidecar.api.orders.incoming import Incoming
 from sidecar.api.orders.outcomes import Outcome
-from sidecar.config import OrderSettings
 from sidecar.node.transitions import Block, Transition
 from sidecar.server.order_entry import OrderEntry
+from sidecar.settings import OrderSettings
 from sidecar.state.chain import ChainState
 from sidecar.telemetry.tracecontext import continue_trace
 from submit_node import Node, Peer, running, until

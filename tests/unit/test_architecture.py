@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2] / "sidecar"
 FLOORS = {
-    **dict.fromkeys(("fixed", "config", "misspelt", "limits", "errors", "telemetry"), 0),
+    **dict.fromkeys(
+        ("fixed", "config", "settings", "misspelt", "limits", "errors", "telemetry"), 0
+    ),
     **dict.fromkeys(("reload", "scheduling", "garbage", "vital", "service"), 0),
     "node": 1,
     **dict.fromkeys(("state", "protocol"), 2),

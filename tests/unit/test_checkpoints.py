@@ -13,12 +13,12 @@ import pytest
 from blocks import ALICE, ask, bid, block, state_of
 from sidecar import checkpoints
 from sidecar.checkpoints import CHECKPOINTS, Checkpoints, open_directory
-from sidecar.config import CheckpointSettings
 from sidecar.errors import ConfigInvalid
 from sidecar.limits import CHECKPOINT_NICE
 from sidecar.node.row_files import RowDirectory, RowFileReader
 from sidecar.node.starts import Start
 from sidecar.node.transitions import LedgerChanged
+from sidecar.settings import CheckpointSettings
 from sidecar.state.chain import ChainState
 from sidecar.state.checkpoint import checkpoint_rows
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.config import Settings, keys, load_settings
+from sidecar.config import keys, load_settings
 from sidecar.errors import ConfigInvalid
+from sidecar.settings import Settings
 
 
 def write(tmp_path: Path, text: str) -> Path:

@@ -14,7 +14,6 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from sidecar.checkpoints import CHECKPOINTS, FORMAT, Checkpoints
-from sidecar.config import SourceSettings
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
 from sidecar.devnet.rows import snapshot_header, snapshot_rows
@@ -28,6 +27,7 @@ from sidecar.node.snapshot import AccountRow, RestingRow, list_snapshots, write_
 from sidecar.node.source import open_source
 from sidecar.node.starts import Start
 from sidecar.recovery.recover import recover
+from sidecar.settings import SourceSettings
 from sidecar.state.chain import ChainState
 from sidecar.state.checkpoint import checkpoint_rows
 

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from sidecar.api.orders.buckets import Buckets
-from sidecar.config import Key, OrderSettings, ProcessSettings, ServerSettings, Settings, keys
+from sidecar.config import Key, keys
 from sidecar.errors import ConfigInvalid, Limited
 from sidecar.reload import RELOADABLE, reload
 from sidecar.scheduling import schedule
+from sidecar.settings import OrderSettings, ProcessSettings, ServerSettings, Settings
 
 
 def test_what_can_be_changed_is_a_setting() -> None:
@@ -85,7 +86,7 @@ def test_no_lists_of_cores(text: str) -> None:
 
 SCHEDULED = """
 import os
-from sidecar.config import ProcessSettings
+from sidecar.settings import ProcessSettings
 from sidecar.scheduling import schedule
 schedule(ProcessSettings(nice=5, cpus="{cpus}"), {number})
 print(os.getpriority(os.PRIO_PROCESS, 0), sorted(os.sched_getaffinity(0)))

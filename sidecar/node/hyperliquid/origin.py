@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sidecar.config import SourceSettings
 from sidecar.node.hyperliquid.diff_reader import DiffReader
 from sidecar.node.hyperliquid.reader import STREAMS, HyperliquidReader
 from sidecar.node.hyperliquid.snapshot import HyperliquidSnapshot
@@ -11,6 +10,7 @@ from sidecar.node.hyperliquid.snapshot_files import SnapshotFiles
 from sidecar.node.hyperliquid.start import open_first_snapshot, open_snapshot_files
 from sidecar.node.starts import Start
 from sidecar.node.transitions import Block
+from sidecar.settings import SourceSettings
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("node")

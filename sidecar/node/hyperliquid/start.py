@@ -5,11 +5,11 @@ The settings decide: `source.snapshot` names a file; else `source.info_url` the 
 
 from pathlib import Path
 
-from sidecar.config import SourceSettings
 from sidecar.errors import ConfigInvalid
 from sidecar.node.hyperliquid.info_client import InfoClient
 from sidecar.node.hyperliquid.snapshot import HyperliquidSnapshot
 from sidecar.node.hyperliquid.snapshot_files import SnapshotFiles
+from sidecar.settings import SourceSettings
 
 
 def open_info_client(settings: SourceSettings) -> InfoClient | None:

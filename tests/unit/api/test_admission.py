@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from account_case import crash_chain
 from sidecar.api.orders.admission import Action, Admission, read_action
 from sidecar.api.orders.signing import Signature, SignedAction
-from sidecar.config import ORDER_RULES
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.execution.actions import Deposit, Place, UpdateLeverage
 from sidecar.devnet.execution.markets import MARKETS
@@ -24,6 +23,7 @@ from sidecar.errors import NotAdmitted
 from sidecar.fixed import SCALE
 from sidecar.node.log import decode_block, encode_block
 from sidecar.node.transitions import ASK, BID
+from sidecar.settings import ORDER_RULES
 from sidecar.state.chain import ChainState
 from sidecar.state.faults import Fault
 from sidecar.state.health import Bounds, Health

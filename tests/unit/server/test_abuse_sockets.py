@@ -12,7 +12,6 @@ from websockets.asyncio.client import connect
 
 from blocks import fill
 from hostile import TEXT, Peer, frame
-from sidecar.config import ServerSettings
 from sidecar.limits import (
     EAGER_READS_MAX,
     OUTBOX_BYTES_MAX,
@@ -24,6 +23,7 @@ from sidecar.limits import (
     SOCKET_USER_TIMEOUT_MS,
 )
 from sidecar.server.connection import Connection
+from sidecar.settings import ServerSettings
 from test_sessions import running, say, subscribe
 
 pytestmark = pytest.mark.anyio

@@ -22,13 +22,13 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from blocks import TOYOTA, bid, block
 from sidecar.api.channels import Channels
-from sidecar.config import ServerSettings
 from sidecar.node.transitions import Block
 from sidecar.pipeline import run_pipeline
 from sidecar.server.hub import Hub
 from sidecar.server.listener import bind
 from sidecar.server.server import Server
 from sidecar.server.services import Services
+from sidecar.settings import ServerSettings
 from sidecar.state.chain import ChainState
 from sidecar.telemetry.counts import StageClock
 

@@ -15,13 +15,13 @@ from blocks import TOYOTA, block
 from info_peer import Answer, InfoPeer, free_port, http, info_peer, says, stays_silent
 from sidecar.api.channels import Channels
 from sidecar.api.info.elsewhere import ELSEWHERE
-from sidecar.config import ServerSettings
 from sidecar.node.hyperliquid import InfoClient
 from sidecar.server.hub import Hub
 from sidecar.server.listener import bind
 from sidecar.server.pass_through import PassThrough
 from sidecar.server.server import Server
 from sidecar.server.services import Services
+from sidecar.settings import ServerSettings
 from sidecar.state.chain import ChainState
 
 pytestmark = pytest.mark.anyio

@@ -17,13 +17,13 @@ from blocks import TOYOTA, ask, bid, block, fill
 from sidecar import limits
 from sidecar.api.channels import Channels
 from sidecar.api.messages import encode
-from sidecar.config import ServerSettings
 from sidecar.node.transitions import BookRemoved, Transition
 from sidecar.protocol import frames
 from sidecar.server.hub import Hub
 from sidecar.server.listener import bind
 from sidecar.server.server import Server
 from sidecar.server.services import Services
+from sidecar.settings import ServerSettings
 from sidecar.state.chain import ChainState
 
 pytestmark = pytest.mark.anyio
