@@ -23,9 +23,10 @@ import msgspec
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
 from sidecar.node.hyperliquid import HyperliquidReader, HyperliquidSnapshot
-from sidecar.node.log import LogReader, list_segments
+from sidecar.node.log import LogReader
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.records import HEAD_BYTES, unpack_head
+from sidecar.node.segments import list_segments
 from sidecar.node.transitions import Logged
 from sidecar.state.chain import ChainState
 

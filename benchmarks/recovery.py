@@ -28,11 +28,12 @@ import msgspec
 
 from sidecar.checkpoints import CHECKPOINTS, Checkpoints, open_directory
 from sidecar.garbage import settle
+from sidecar.node.block_records import decode_block
 from sidecar.node.ipc import IpcDirectory
-from sidecar.node.log import decode_block, list_segments
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.records import HEAD_BYTES, unpack_head
 from sidecar.node.row_files import RowDirectory, RowFormat
+from sidecar.node.segments import list_segments
 from sidecar.node.snapshot import (
     FORMAT,
     SNAPSHOTS,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
-from sidecar.node.log import decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.transitions import (
     ASK,
     BID,

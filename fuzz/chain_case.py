@@ -7,7 +7,7 @@ from functools import cache
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
 from sidecar.devnet.execution.prices import Move
-from sidecar.node.log import decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.snapshot import TradeRow
 from sidecar.node.transitions import Block, Record
 from sidecar.state.chain import ChainState

@@ -13,7 +13,7 @@ from sidecar.checkpoints import CHECKPOINTS
 from sidecar.checkpoints import FORMAT as CHECKPOINT_FORMAT
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.rows import snapshot_rows
-from sidecar.node.log import encode_block
+from sidecar.node.block_records import encode_block
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.records import frame
 from sidecar.node.row_files import RowFileHeader

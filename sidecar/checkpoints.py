@@ -24,7 +24,7 @@ import anyio
 
 from sidecar.errors import ConfigInvalid
 from sidecar.limits import CHECKPOINT_LOOK_S, CHECKPOINT_NICE, CHECKPOINT_REST
-from sidecar.node.log import block_digest
+from sidecar.node.block_records import block_digest
 from sidecar.node.row_files import RowDirectory, RowFileHeader, RowFormat
 from sidecar.node.starts import Start
 from sidecar.settings import CheckpointSettings

@@ -9,7 +9,7 @@ import msgspec
 import chain_case
 from mutators.records import mutate_records, split
 from serving import new_reader
-from sidecar.node.log import UNDECODABLE, decode_block
+from sidecar.node.block_records import UNDECODABLE, decode_block
 from sidecar.node.transitions import Block
 
 AIMED_AT = (

@@ -12,20 +12,14 @@ from cutting import ways
 from mutators.records import mutate_records
 from scratch import scratch
 from sidecar.errors import LogCorrupt, LogGap
+from sidecar.node.block_records import block_digest, decode_block, encode_block
 from sidecar.node.extent import last_height
-from sidecar.node.log import (
-    FORMAT,
-    LogReader,
-    SegmentHeader,
-    block_digest,
-    decode_block,
-    encode_block,
-    segment_name,
-)
+from sidecar.node.log import LogReader
 from sidecar.node.records import frame
+from sidecar.node.segments import FORMAT, SegmentHeader, segment_name
 from sidecar.node.transitions import Block
 
-AIMED_AT = ("sidecar.node.log", "sidecar.node.records")
+AIMED_AT = ("sidecar.node.segments", "sidecar.node.block_records", "sidecar.node.records")
 FIRST = 1
 _HEADER = frame(msgspec.msgpack.encode(SegmentHeader(FORMAT, "fuzz", FIRST, 0)))
 

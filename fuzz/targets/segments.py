@@ -17,12 +17,18 @@ from scratch import scratch
 from sidecar.errors import LogCorrupt, LogGap, LogUnwritable, NodeError
 from sidecar.node import log
 from sidecar.node.extent import LogExtent
-from sidecar.node.log import SUFFIX, LogReader, segment_name
+from sidecar.node.log import LogReader
 from sidecar.node.log_writer import LogWriter
+from sidecar.node.segments import SUFFIX, segment_name
 from sidecar.node.transitions import Block
 from targets.records import content
 
-AIMED_AT = ("sidecar.node.log", "sidecar.node.extent", "sidecar.node.log_writer")
+AIMED_AT = (
+    "sidecar.node.log",
+    "sidecar.node.segments",
+    "sidecar.node.extent",
+    "sidecar.node.log_writer",
+)
 _ONLY = segment_name(1)
 _LOOKS = 3  # at a log that does not grow
 _DOCUMENTED = (LogCorrupt, LogGap)

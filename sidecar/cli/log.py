@@ -16,7 +16,8 @@ import msgspec
 from sidecar.api.messages import hex_text
 from sidecar.errors import ConfigInvalid, LogGap, SnapshotInvalid, SourceMissing
 from sidecar.node.ipc import IpcDirectory
-from sidecar.node.log import LogReader, first_height, list_segments
+from sidecar.node.log import LogReader
+from sidecar.node.segments import first_height, list_segments
 from sidecar.node.snapshot import SnapshotReader, list_snapshots
 from sidecar.node.transitions import Block
 

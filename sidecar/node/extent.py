@@ -4,14 +4,10 @@ import os
 from pathlib import Path
 
 from sidecar.limits import RECORD_BYTES_MAX
-from sidecar.node.log import (
-    PEEK_BYTES,
-    first_height,
-    list_segments,
-    peek_height,
-    unreadable,
-)
+from sidecar.node.block_records import PEEK_BYTES, peek_height
 from sidecar.node.records import HEAD_BYTES, unpack_head
+from sidecar.node.segments import first_height, list_segments
+from sidecar.node.unreadable import unreadable
 
 
 class LogExtent:

@@ -12,7 +12,9 @@ from pathlib import Path
 import msgspec
 
 from sidecar.errors import LogCorrupt, SourceMissing
-from sidecar.node.log import FORMAT, UNDECODABLE, unreadable
+from sidecar.node.block_records import UNDECODABLE
+from sidecar.node.segments import FORMAT
+from sidecar.node.unreadable import unreadable
 
 
 class ChainInfo(msgspec.Struct, frozen=True):

@@ -13,16 +13,16 @@ import msgspec
 
 from sidecar.errors import LogGap, LogUnwritable
 from sidecar.limits import SEGMENT_BLOCKS, SEGMENT_BYTES, SEGMENTS_KEPT_MIN
-from sidecar.node.log import (
+from sidecar.node.block_records import encode_block
+from sidecar.node.records import frame
+from sidecar.node.segments import (
     FORMAT,
     SegmentHeader,
     SegmentReader,
-    encode_block,
     first_height,
     list_segments,
     segment_name,
 )
-from sidecar.node.records import frame
 from sidecar.node.transitions import Block
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from sidecar.errors import LogForked, LogGap, SnapshotInvalid, SourceMissing
 from sidecar.limits import CHECKPOINT_PREFERRED_BLOCKS
+from sidecar.node.block_records import block_digest
 from sidecar.node.extent import LogExtent
 from sidecar.node.ipc import ChainInfo, IpcDirectory
-from sidecar.node.log import LogReader, block_digest
+from sidecar.node.log import LogReader
 from sidecar.node.row_files import RowDirectory, RowFileHeader, RowFileReader
 from sidecar.node.snapshot import SNAPSHOTS
 from sidecar.node.starts import Start

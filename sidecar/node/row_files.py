@@ -22,9 +22,10 @@ import msgspec
 
 from sidecar.errors import SnapshotInvalid
 from sidecar.limits import RECORD_BYTES_MAX, SNAPSHOT_CHUNK_ROWS, SNAPSHOTS_KEPT
+from sidecar.node.block_records import UNDECODABLE
 from sidecar.node.ipc import sync_directory
-from sidecar.node.log import UNDECODABLE, unreadable
 from sidecar.node.records import HEAD_BYTES, crc32c, extend_crc32c, frame, unpack_head
+from sidecar.node.unreadable import unreadable
 
 RowT = TypeVar("RowT")
 

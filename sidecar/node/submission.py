@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from sidecar.errors import SubmissionInvalid
-from sidecar.node.log import UNDECODABLE
+from sidecar.node.block_records import UNDECODABLE
 from sidecar.node.records import HEAD_BYTES, crc32c, frame, unpack_head
 
 _Natural = Annotated[int, Meta(ge=0)]

@@ -13,8 +13,8 @@ from sidecar.devnet.config import DevnetConfig
 from sidecar.devnet.hyperliquid.files import HyperliquidFiles
 from sidecar.devnet.hyperliquid.snapshot import l4_snapshot
 from sidecar.devnet.rows import snapshot_header, snapshot_rows
+from sidecar.node.block_records import encode_block
 from sidecar.node.hyperliquid.reader import STREAMS
-from sidecar.node.log import encode_block
 from sidecar.node.records import frame
 from sidecar.node.snapshot import Row, SnapshotHeader
 from sidecar.node.transitions import Block, Fill

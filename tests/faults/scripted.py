@@ -10,8 +10,8 @@ import msgspec
 
 from sidecar.node.hyperliquid.reader import STREAMS
 from sidecar.node.ipc import IpcDirectory
-from sidecar.node.log import FORMAT, SegmentHeader, segment_name
 from sidecar.node.records import frame
+from sidecar.node.segments import FORMAT, SegmentHeader, segment_name
 from sidecar.node.snapshot import write_snapshot
 from tests.faults.recording import START, Recording
 from tests.faults.scripted_info import ScriptedInfo

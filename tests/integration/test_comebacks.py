@@ -12,7 +12,8 @@ from rig import Node, Sidecar, client_of, sidecar_of
 from sidecar import feed
 from sidecar.devnet.rows import snapshot_rows
 from sidecar.node import follow
-from sidecar.node.log import LogReader, list_segments
+from sidecar.node.log import LogReader
+from sidecar.node.segments import list_segments
 from sidecar.node.snapshot import AccountRow
 from sidecar.node.transitions import BID, BookAdded, Fill
 from sidecar.recovery import repair, replica

@@ -15,8 +15,8 @@ from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
 from sidecar.devnet.execution.prices import Move
 from sidecar.devnet.hyperliquid.files import HyperliquidFiles
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.hyperliquid import HyperliquidReader
-from sidecar.node.log import decode_block, encode_block
 from sidecar.node.transitions import ASK, BID, BookCheck, Fill
 from sidecar.state.chain import ChainState
 

@@ -13,7 +13,8 @@ from sidecar.devnet.rows import snapshot_rows
 from sidecar.errors import SidecarError, SourceMissing
 from sidecar.feed import Feed
 from sidecar.node import follow
-from sidecar.node.log import LogReader, list_segments
+from sidecar.node.log import LogReader
+from sidecar.node.segments import list_segments
 from sidecar.node.snapshot import AccountRow
 from sidecar.node.transitions import Block
 

@@ -14,8 +14,8 @@ from processes import Server
 from sidecar.checkpoints import CHECKPOINTS
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.ipc import IpcDirectory
-from sidecar.node.log import decode_block, encode_block
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.row_files import RowDirectory, RowFileReader
 from sidecar.state.chain import ChainState

@@ -14,7 +14,7 @@ import pytest
 
 from processes import Process, Serve, Server, Start
 from sidecar.limits import DRAIN_TIMEOUT_S
-from sidecar.node.log import list_segments
+from sidecar.node.segments import list_segments
 from sidecar.node.snapshot import list_snapshots
 
 

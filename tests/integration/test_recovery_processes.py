@@ -11,8 +11,8 @@ from processes import Serve, Server, Start
 from sidecar.checkpoints import CHECKPOINTS
 from sidecar.devnet.config import DevnetConfig
 from sidecar.devnet.producer import produce
-from sidecar.node.log import list_segments
 from sidecar.node.row_files import RowDirectory
+from sidecar.node.segments import list_segments
 from sidecar.node.snapshot import list_snapshots
 
 BLOCKS, SNAPSHOT_BLOCKS = 80, 20

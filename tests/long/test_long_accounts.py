@@ -3,7 +3,7 @@
 from account_case import ChainAccounts, compare_accounts, crash_chain
 from candle_case import Traded, candles_of
 from sidecar.devnet.execution.prices import Move
-from sidecar.node.log import decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.transitions import AccountCheck, BookCheck, Fill
 from sidecar.state.candles import INTERVALS
 from sidecar.state.chain import ChainState

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from unittest import mock
 
-from sidecar.node.log import SegmentReader
+from sidecar.node.segments import SegmentReader
 from sidecar.node.transitions import BID
 from sidecar.protocol import frames
 from sidecar.server.connection import Connection

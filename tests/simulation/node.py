@@ -15,8 +15,8 @@ from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
 from sidecar.devnet.mempool import Mempool, Submitted
 from sidecar.devnet.rows import snapshot_header, snapshot_rows
+from sidecar.node.block_records import block_digest
 from sidecar.node.ipc import IpcDirectory
-from sidecar.node.log import block_digest
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.snapshot import list_snapshots, write_snapshot
 from sidecar.node.transitions import Block

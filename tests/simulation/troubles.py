@@ -14,8 +14,9 @@ import msgspec
 
 from sidecar.devnet.rows import snapshot_header, snapshot_rows
 from sidecar.errors import NodeError
-from sidecar.node.log import SegmentReader, encode_block, first_height, list_segments
+from sidecar.node.block_records import encode_block
 from sidecar.node.records import frame
+from sidecar.node.segments import SegmentReader, first_height, list_segments
 from sidecar.node.snapshot import SNAPSHOTS, list_snapshots
 from tests.simulation.node import BLOCK_MS, SimulatedNode
 

@@ -13,7 +13,7 @@ from sidecar.api import money_view
 from sidecar.api.channels import l4_book
 from sidecar.api.messages import ChainedPush
 from sidecar.api.orders import admission
-from sidecar.node import log, submission
+from sidecar.node import log, segments, submission
 from sidecar.node.hyperliquid import draft, snapshot_index, stream
 from sidecar.protocol import deflate, head, http, inbound, proxy
 from sidecar.state import checkpoint
@@ -38,9 +38,9 @@ def keeps_the_last_piece(self: submission.RecordStream, data: bytes) -> None:
     self._waiting = bytearray(data)
 
 
-def enters_any_segment(self: log.LogReader, path: Any, before: log.SegmentReader) -> None:
+def enters_any_segment(self: log.LogReader, path: Any, before: segments.SegmentReader) -> None:
     before.close()
-    self._segment = log.SegmentReader(path, chain=self.chain)
+    self._segment = segments.SegmentReader(path, chain=self.chain)
 
 
 def tells_a_wrong_prev(channel: str, data: Any, height: int, prev: int | None) -> ChainedPush:
@@ -55,7 +55,7 @@ PLANTS = (
     Plant("requests", l4_book, "ChainedPush", tells_a_wrong_prev),
     Plant("actions", admission, "NumberInvalid", ZeroDivisionError),
     Plant("answers", submission.RecordStream, "feed", keeps_the_last_piece),
-    Plant("records", log, "UNDECODABLE", UnicodeError),
+    Plant("records", segments, "UNDECODABLE", UnicodeError),
     Plant("segments", log.LogReader, "_enter", enters_any_segment),
     Plant("blocks", money_view, "_plain", lambda value: value),
     Plant("row_files", checkpoint, "_restore", lambda state, restore, row: restore(state, row)),

@@ -19,10 +19,12 @@ from sidecar.devnet.config import DevnetConfig
 from sidecar.devnet.rows import snapshot_header, snapshot_rows
 from sidecar.errors import LogCorrupt, LogGap, SnapshotInvalid, StateMismatch
 from sidecar.limits import CHECKPOINT_PREFERRED_BLOCKS
+from sidecar.node.block_records import block_digest
 from sidecar.node.ipc import IpcDirectory
-from sidecar.node.log import LogReader, block_digest, list_segments
+from sidecar.node.log import LogReader
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.row_files import RowDirectory, RowFileHeader, RowFileReader
+from sidecar.node.segments import list_segments
 from sidecar.node.snapshot import AccountRow, RestingRow, list_snapshots, write_snapshot
 from sidecar.node.source import open_source
 from sidecar.node.starts import Start

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sidecar.node.log import unreadable
+from sidecar.node.unreadable import unreadable
 
 _DATE = re.compile("[0-9]{8}")
 _HOUR = re.compile("[0-9]{1,2}")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sidecar.errors import LogCorrupt, SourceMissing
 from sidecar.limits import LINE_BYTES_MAX, READ_BYTES
-from sidecar.node.log import unreadable
+from sidecar.node.unreadable import unreadable
 
 
 class Line(NamedTuple):

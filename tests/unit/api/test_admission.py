@@ -21,7 +21,7 @@ from sidecar.devnet.mempool import Result, Submitted
 from sidecar.devnet.wire.reading import read_action as chain_reads
 from sidecar.errors import NotAdmitted
 from sidecar.fixed import SCALE
-from sidecar.node.log import decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.transitions import ASK, BID
 from sidecar.settings import ORDER_RULES
 from sidecar.state.chain import ChainState

@@ -17,7 +17,7 @@ from sidecar.api.messages import encode
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
 from sidecar.fixed import to_text
-from sidecar.node.log import decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.transitions import ASK, BID, BookChanged, BookRemoved, Transition
 from sidecar.state.chain import ChainState
 

@@ -14,7 +14,7 @@ from sidecar.api.info import answer_info
 from sidecar.api.messages import encode
 from sidecar.errors import NotInSource, StateUnavailable
 from sidecar.fixed import SCALE, parse
-from sidecar.node.log import decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.snapshot import AccountRow, MarketRow
 from sidecar.node.transitions import (
     BookRemoved,

@@ -10,7 +10,7 @@ from blocks import ALICE, BOB, PX, TOYOTA, bid, block, opened
 from sidecar.api.info import answer_info
 from sidecar.errors import NotInSource, RequestInvalid
 from sidecar.limits import FILLS_ANSWERED, ORDERS_ANSWERED, RANGE_ANSWERED
-from sidecar.node.log import decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.snapshot import MarketRow, RestingRow, TriggerRow
 from sidecar.node.transitions import (
     BID,

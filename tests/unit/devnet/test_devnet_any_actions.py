@@ -37,7 +37,7 @@ from sidecar.devnet.execution.liquidation import Liquidations
 from sidecar.devnet.execution.markets import Market
 from sidecar.devnet.execution.refusals import ActionRefused
 from sidecar.fixed import SCALE
-from sidecar.node.log import decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.transitions import Block, PricesUpdated
 from sidecar.state.chain import ChainState
 

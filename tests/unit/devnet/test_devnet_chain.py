@@ -14,7 +14,7 @@ from sidecar.devnet.rows import snapshot_header, snapshot_rows
 from sidecar.devnet.saved import restore, save
 from sidecar.errors import ConfigInvalid
 from sidecar.limits import RECENT_TRADES
-from sidecar.node.log import decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.snapshot import MarketRow, TradeRow
 from sidecar.node.transitions import (
     AccountCheck,

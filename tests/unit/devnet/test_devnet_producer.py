@@ -23,7 +23,8 @@ from sidecar.devnet.producer import produce
 from sidecar.devnet.recipe import read_recipe, write_recipe
 from sidecar.errors import ConfigInvalid, LogUnwritable
 from sidecar.node.ipc import IpcDirectory
-from sidecar.node.log import LogReader, list_segments
+from sidecar.node.log import LogReader
+from sidecar.node.segments import list_segments
 from sidecar.node.snapshot import SnapshotReader, list_snapshots
 from sidecar.node.submission import (
     Answer,

@@ -16,7 +16,7 @@ from sidecar.devnet.execution.prices import Move
 from sidecar.devnet.rows import snapshot_rows
 from sidecar.fixed import SCALE
 from sidecar.limits import RECENT_TRADES
-from sidecar.node.log import decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.snapshot import (
     AccountRow,
     AgentRow,

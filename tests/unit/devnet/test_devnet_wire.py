@@ -23,7 +23,7 @@ from sidecar.devnet.mempool import Mempool, admit
 from sidecar.devnet.saved import restore, save
 from sidecar.errors import PeerError
 from sidecar.fixed import SCALE
-from sidecar.node.log import encode_block
+from sidecar.node.block_records import encode_block
 from sidecar.node.transitions import (
     AgentApproved,
     BookAdded,

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from sidecar.errors import LogCorrupt, SourceMissing
-from sidecar.node import log
+from sidecar.node import block_records, segments
 from sidecar.node.extent import LogExtent, last_height
-from sidecar.node.log import LogReader, list_segments
+from sidecar.node.log import LogReader
 from sidecar.node.log_writer import LogWriter
+from sidecar.node.segments import list_segments
 from sidecar.node.transitions import Block
 
 
@@ -81,13 +82,13 @@ def test_blocks_before_the_wanted_one_are_not_decoded(
 ) -> None:
     write(tmp_path, 1, 8)
     decoded = []
-    decode = log.decode_block
+    decode = block_records.decode_block
 
     def note(payload: bytes) -> Block:
         decoded.append(payload)
         return decode(payload)
 
-    monkeypatch.setattr(log, "decode_block", note)
+    monkeypatch.setattr(segments, "decode_block", note)
     with LogReader(tmp_path, after=7, chain="test") as reader:
         block = reader.next_block()
         assert block is not None

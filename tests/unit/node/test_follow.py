@@ -11,9 +11,10 @@ from structlog.testing import capture_logs
 from sidecar.errors import LogGap
 from sidecar.node import follow
 from sidecar.node.follow import Follower
-from sidecar.node.log import LogReader, unreadable
+from sidecar.node.log import LogReader
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.transitions import Block
+from sidecar.node.unreadable import unreadable
 
 pytestmark = pytest.mark.anyio
 

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from kinds import EVERY_KIND, USER
 from sidecar.errors import LogCorrupt, LogGap, LogUnwritable, NodeError, SourceMissing
 from sidecar.node import log
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.extent import LogExtent
-from sidecar.node.log import LogReader, decode_block, encode_block, list_segments
+from sidecar.node.log import LogReader
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.records import frame
+from sidecar.node.segments import list_segments
 from sidecar.node.transitions import Block, BookAdded, BookRemoved
 
 

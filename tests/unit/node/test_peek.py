@@ -6,17 +6,11 @@ import msgspec
 import pytest
 
 from sidecar.errors import LogGap
+from sidecar.node.block_records import PEEK_BYTES, encode_block, peek_height
 from sidecar.node.extent import LogExtent
-from sidecar.node.log import (
-    FORMAT,
-    PEEK_BYTES,
-    LogReader,
-    SegmentHeader,
-    encode_block,
-    peek_height,
-    segment_name,
-)
+from sidecar.node.log import LogReader
 from sidecar.node.records import frame
+from sidecar.node.segments import FORMAT, SegmentHeader, segment_name
 from sidecar.node.transitions import Block
 
 EDGES = [0, 1, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**64 - 1]

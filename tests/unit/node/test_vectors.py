@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from kinds import EVERY_KIND, STATUS, USER
-from sidecar.node.log import FORMAT as LOG_FORMAT
-from sidecar.node.log import SegmentHeader, decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.records import HEAD_BYTES, crc32c, frame, unpack_head
+from sidecar.node.segments import FORMAT as LOG_FORMAT
+from sidecar.node.segments import SegmentHeader
 from sidecar.node.snapshot import FORMAT as SNAPSHOT_FORMAT
 from sidecar.node.snapshot import (
     AccountRow,

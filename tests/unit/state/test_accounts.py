@@ -12,7 +12,7 @@ from blocks import ALICE, BOB, PX, TOYOTA, block
 from sidecar.devnet.rows import snapshot_rows
 from sidecar.errors import StateMismatch
 from sidecar.fixed import SCALE
-from sidecar.node.log import decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.transitions import (
     BID,
     AccountCheck,

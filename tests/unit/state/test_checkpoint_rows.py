@@ -14,7 +14,7 @@ from blocks import ALICE, BOB, SONY, TOYOTA, ask, bid, block, fill, opened, stat
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
 from sidecar.errors import StateMismatch
-from sidecar.node.log import decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.snapshot import AccountRow, MarketRow, TriggerRow
 from sidecar.node.transitions import BookChanged, PricesUpdated, Record
 from sidecar.state import checkpoint

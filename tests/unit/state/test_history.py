@@ -11,7 +11,7 @@ from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
 from sidecar.devnet.execution.prices import Move
 from sidecar.devnet.rows import snapshot_rows
-from sidecar.node.log import decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.snapshot import Row, TriggerRow
 from sidecar.node.transitions import (
     ASK,

@@ -7,7 +7,7 @@ from blocks import PX, ask, bid, state_of
 from sidecar.devnet.execution.funding import IMPACT_NOTIONAL as CHAINS
 from sidecar.devnet.execution.funding import impact_px as chains_impact_px
 from sidecar.fixed import SCALE
-from sidecar.node.log import decode_block, encode_block
+from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.transitions import ASK, BID, MarketListed, PricesUpdated
 from sidecar.state.chain import ChainState
 from sidecar.state.impact import IMPACT_NOTIONAL, hourly_rate, impact_px, premium
