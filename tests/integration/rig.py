@@ -81,6 +81,17 @@ class Sidecar:
         while self.state.height < height:
             await anyio.sleep(0.002)
 
+    @property
+    def resumptions(self) -> int:
+        """How many have been answered so far: all missed messages handed to the client's outbox."""
+        return self.app.parts.counts.resumptions.total()
+
+    async def resumes(self, resumptions: int) -> None:
+        """Until so many have been."""
+        with anyio.fail_after(60):
+            while self.resumptions < resumptions:
+                await anyio.sleep(0.002)
+
 
 @asynccontextmanager
 async def sidecar_of(node: Node, **flags: str) -> AsyncIterator[Sidecar]:

@@ -105,16 +105,21 @@ async def test_random_absences_leave_no_trace(
                 for _ in range(8):
                     side = rng.choice((first, second))
                     async with client_of(side) as client:
+                        before = side.resumptions
                         await start_reading(client, height, topics)
                         target = node.step(rng.randrange(1, 25))
+                        await side.resumes(before + len(topics))
                         mine += await to_height(client, target)
                         height = target
                     node.step(rng.randrange(1, 30))
                     await first.reaches(node.chain.height)
                     await second.reaches(node.chain.height)
                 async with client_of(second) as client:
+                    before = second.resumptions
                     await start_reading(client, height, topics)
-                    mine += await to_height(client, node.step())
+                    target = node.step()
+                    await second.resumes(before + len(topics))
+                    mine += await to_height(client, target)
                 whole = await to_height(steady, node.chain.height)
             assert not [one for one in mine if kind(one) == "gap"]
             for channel in CHANNELS:
