@@ -64,14 +64,25 @@ def unmask(mask: bytes, payload: bytes) -> bytes:
     return bytes(plain)
 
 
+class Head(NamedTuple):
+    """The front of a frame up to its length: its first byte, how many bytes its payload is going
+    to have, and where that front ends.
+    """
+
+    first: int
+    payload_bytes: int
+    end: int
+
+
 class Boundaries:
     """Where frames end, of bytes that come in pieces; what is in them does not matter."""
 
-    __slots__ = ("_head", "_left")
+    __slots__ = ("_head", "_left", "head")
 
     def __init__(self) -> None:
         self._head = b""  # of a frame whose length is not known yet
         self._left = 0  # bytes of the frame that are still to come
+        self.head: Head | None = None  # if the last `advance` went over its end
 
     @property
     def between(self) -> bool:
@@ -81,28 +92,33 @@ class Boundaries:
     def advance(self, data: bytes, at: int) -> int:
         """Where in `data` the frame ends that `at` is in, `len(data)` if it does not. O(1)."""
         size = len(data)
+        self.head = None
         if self._left:
             taken = min(self._left, size - at)
             self._left -= taken
             return at + taken
-        head = self._head + data[at : at + 14 - len(self._head)]
-        length = _frame_length(head)
-        if length is None:
+        known = len(self._head)
+        head = self._head + data[at : at + 10 - known]
+        lengths = _lengths(head)
+        if lengths is None:
             self._head = head
             return size
-        end = at + length - len(self._head)
+        front, mask, payload = lengths
+        self.head = Head(head[0], payload, at + front - known)
+        end = self.head.end + mask + payload
         self._head = b""
         self._left = max(end - size, 0)
         return min(end, size)
 
 
-def _frame_length(head: bytes) -> int | None:
-    """Of a whole frame, None while its head does not tell."""
+def _lengths(head: bytes) -> tuple[int, int, int] | None:
+    """Of a frame up to its length, of its mask and its payload; None while the head does not
+    tell.
+    """
     if len(head) < 2:
         return None
     length, mask = head[1] & 0x7F, 4 if head[1] & _MASKED else 0
     if length < _TWO_BYTES:
-        return 2 + mask + length
-    if length == _TWO_BYTES:
-        return None if len(head) < 4 else 4 + mask + int.from_bytes(head[2:4], "big")
-    return None if len(head) < 10 else 10 + mask + int.from_bytes(head[2:10], "big")
+        return 2, mask, length
+    front = 4 if length == _TWO_BYTES else 10
+    return None if len(head) < front else (front, mask, int.from_bytes(head[2:front], "big"))

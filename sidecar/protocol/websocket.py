@@ -4,8 +4,10 @@ Whole texts, which is nearly all that clients send, are read at once (`inbound`)
 layer parses the rest. What it leaves to its user is kept here (RFC 6455 sections 5.4 to 7):
 
 * No size is limited there, and data comes in pieces as it arrives. Messages are put together here,
-  within `message_bytes_max` bytes and `fragments_max` frames. Empty frames count: they cost time
-  without costing bytes (CVE-2026-48779 of `ws`).
+  within `message_bytes_max` bytes and `fragments_max` frames. What is not compressed is refused by
+  the lengths that its frames announce, before it is there: what else is wrong with it would be
+  found or not, as the bytes are cut. Empty frames count: they cost time without costing bytes
+  (CVE-2026-48779 of `ws`).
 * Whether binary messages are taken is for the session to say; where they are not, 1003 answers.
 * After a failure its parser is dead but keeps what it is given for ever. So after a Close or a
   violation the parser is dropped, and what else arrives is not looked at.
@@ -30,7 +32,7 @@ from sidecar.limits import MESSAGE_BYTES_MAX, MESSAGE_FRAGMENTS_MAX
 from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode, echo
 from sidecar.protocol.deflate import BoundedInflate
-from sidecar.protocol.inbound import Boundaries, take_text
+from sidecar.protocol.inbound import Boundaries, Head, take_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Violation:
 
 Event: TypeAlias = Message | BinaryMessage | PingReceived | PongReceived | CloseReceived | Violation
 
+_RSV1 = 0x40  # of a frame's first byte: compressed (RFC 7692 section 6)
 _NOT_UTF_8 = "a text or a close reason is not UTF-8"
 _TOO_BIG = "a message is longer than {} bytes"
 _DEFLATE_FAULTS = {
@@ -110,6 +113,8 @@ class WebSocketConnection:
         self._pieces: list[str] = []  # of the message that is arriving
         self._octets = bytearray()  # likewise, if it is binary
         self._bytes = 0
+        self._announced = 0  # bytes of its frames so far, if it is not compressed
+        self._is_compressed = False
         self._fragments = 0  # finished ones of that message
         self._close_sent = False
         self._close_received = False
@@ -156,7 +161,13 @@ class WebSocketConnection:
                 events.append(_message(text.payload))
             else:
                 end = self._boundaries.advance(data, at)
-                self._parse(data[at:end], events)
+                head = self._boundaries.head
+                if head is not None and self._announces_too_much(head):
+                    self._parse(data[at : head.end], events)
+                    if not events:  # nothing is wrong with the head itself
+                        events.append(self._too_big())
+                else:
+                    self._parse(data[at:end], events)
                 at = end
             if events and isinstance(events[-1], CloseReceived | Violation):
                 self._stop_reading()
@@ -180,6 +191,21 @@ class WebSocketConnection:
     def pong(self, payload: bytes) -> bytes:
         """The Pong that answers a Ping; b"" unless `can_send`."""
         return frames.pong(payload) if self.can_send else b""
+
+    def _announces_too_much(self, head: Head) -> bool:
+        """Whether the frame that begins makes the message too long, as far as lengths tell."""
+        opcode = head.first & 0x0F
+        if opcode > Opcode.BINARY:  # control frames are short, or wrong
+            return False
+        if opcode:
+            self._is_compressed = bool(head.first & _RSV1)
+        if self._is_compressed:
+            return False
+        self._announced += head.payload_bytes
+        return self._announced > self._bytes_max
+
+    def _too_big(self) -> Violation:
+        return Violation(int(CloseCode.MESSAGE_TOO_BIG), _TOO_BIG.format(self._bytes_max))
 
     def _parse(self, data: bytes, events: list[Event]) -> None:
         """wsproto's part: a frame, or what there is of it."""
@@ -231,7 +257,7 @@ class WebSocketConnection:
     def _start_message(self) -> None:
         self._pieces = []
         self._octets = bytearray()
-        self._bytes = 0
+        self._bytes = self._announced = 0
         self._fragments = 0
 
     def _stop_reading(self) -> None:

@@ -314,13 +314,23 @@ def test_p8_the_limit_is_on_bytes_of_all_fragments_together() -> None:
     assert the_violation(text(half, fin=False) + more(half.encode() + b"x")).code == 1009
 
 
-def test_p8_a_frame_that_declares_too_much_is_refused_on_the_running_total() -> None:
+def test_p8_a_frame_that_declares_too_much_is_refused_by_its_head() -> None:
     server = WebSocketConnection()
-    assert server.receive(b"\x81\xff" + (1 << 40).to_bytes(8, "big") + bytes(4)) == []
-    assert server.receive(b"x" * MESSAGE_BYTES_MAX) == []
-    (violation,) = server.receive(b"x")
+    (violation,) = server.receive(b"\x81\xff" + (1 << 40).to_bytes(8, "big"))
     assert isinstance(violation, Violation)
     assert violation.code == 1009
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 20])
+def test_of_two_faults_the_same_one_is_told_however_the_bytes_are_cut(size: int) -> None:
+    """A message that becomes too long in its second frame, which is not UTF-8 either."""
+    half = b"x" * (MESSAGE_BYTES_MAX // 2)
+    sent = text(half, fin=False) + more(half + b"\xff" * 9)
+    server = WebSocketConnection()
+    events = [
+        event for at in range(0, len(sent), size) for event in server.receive(sent[at : at + size])
+    ]
+    assert events == [Violation(1009, f"a message is longer than {MESSAGE_BYTES_MAX} bytes")]
 
 
 def test_p8_limits_are_per_message() -> None:
