@@ -5,7 +5,7 @@ is over then, as far as its client is concerned.
 from collections.abc import Awaitable, Callable
 
 from tests.simulation.actions import WALLETS, address, bodies
-from tests.simulation.client import Connection, Sent
+from tests.simulation.client import Client, Connection, Sent
 from tests.simulation.topics import choose
 
 
@@ -103,37 +103,33 @@ async def _ask(connection: Connection) -> bool:
 
 
 async def _order(connection: Connection) -> bool:
-    client = connection.client
-    mine = bodies(client.wallet)
-    if client.number >= WALLETS or client.next_body >= len(mine):
-        return False
-    _send_action(connection, "post", mine)
+    sent = _next_action(connection.client)
+    if sent is not None:
+        connection.numbers += 1
+        connection.asked[connection.numbers] = sent
+        head = f'{{"method":"post","id":{connection.numbers},"request":'
+        text = head.encode() + b'{"type":"action","payload":' + sent.body + b"}}"
+        connection.protocol.send_text(text)
     return False
 
 
 async def _net(connection: Connection) -> bool:
-    client = connection.client
-    mine = bodies(client.wallet)
-    if client.number >= WALLETS or client.next_body >= len(mine):
-        return False
-    body = mine[client.next_body]
-    client.next_body += 1
-    client.sent.append(Sent(body))
-    text = b'{"method":"onDisconnect","action":' + body + b"}"
-    connection.protocol.send_text(text)
+    sent = _next_action(connection.client)
+    if sent is not None:
+        text = b'{"method":"onDisconnect","action":' + sent.body + b"}"
+        connection.protocol.send_text(text)
     return False
 
 
-def _send_action(connection: Connection, method: str, mine: list[bytes]) -> None:
-    client = connection.client
-    body = mine[client.next_body]
+def _next_action(client: Client) -> Sent | None:
+    """Counts as sent; None where it has none, or none any more."""
+    mine = bodies(client.wallet)
+    if client.number >= WALLETS or client.next_body >= len(mine):
+        return None
+    sent = Sent(mine[client.next_body])
     client.next_body += 1
-    sent = Sent(body)
     client.sent.append(sent)
-    connection.numbers += 1
-    connection.asked[connection.numbers] = sent
-    head = f'{{"method":"{method}","id":{connection.numbers},"request":{{"type":"action","payload":'
-    connection.protocol.send_text(head.encode() + body + b"}}")
+    return sent
 
 
 async def _ping(connection: Connection) -> bool:
