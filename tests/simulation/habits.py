@@ -70,12 +70,24 @@ async def _nonsense(connection: Connection) -> bool:
 
 async def _unsubscribe(connection: Connection) -> bool:
     if connection.reads:
-        kind = connection.rng.choice(list(connection.reads))
-        reading = connection.reads.pop(kind)
-        reading.ended = True
-        connection.dropped[kind] += 1  # what is on its way may still come
-        connection.say(method="unsubscribe", subscription=reading.subscription)
+        _give_up(connection, connection.rng.choice(list(connection.reads)))
     return False
+
+
+async def _anew(connection: Connection) -> bool:
+    """Some of what it reads, given up and subscribed to again in one breath."""
+    for kind, reading in list(connection.reads.items()):
+        if connection.rng.random() < 0.7:
+            _give_up(connection, kind)
+            connection.subscribe(reading.subscription)
+    return False
+
+
+def _give_up(connection: Connection, kind: str) -> None:
+    reading = connection.reads.pop(kind)
+    reading.ended = True
+    connection.dropped[kind] += 1  # what is on its way may still come
+    connection.say(method="unsubscribe", subscription=reading.subscription)
 
 
 async def _resubscribe(connection: Connection) -> bool:
@@ -158,6 +170,7 @@ HABITS: dict[str, Callable[[Connection], Awaitable[bool]]] = {
     "nonsense": _nonsense,
     "unsubscribe": _unsubscribe,
     "resubscribe": _resubscribe,
+    "anew": _anew,
     "ask": _ask,
     "order": _order,
     "net": _net,
