@@ -1,6 +1,7 @@
 """Nodes that play a recording, block by block as a test says, and do it wrong where it says so."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ DATE, HOUR = "20260424", 3
 Write = tuple[str, bytes]  # to which file, what
 
 
-class ScriptedNode:
+class ScriptedNode(ABC):
     """What both kinds share: a height, and blocks from a recording."""
 
     kind: str
@@ -60,16 +61,19 @@ class ScriptedNode:
         """Leaves blocks out."""
         self.height += count
 
+    @abstractmethod
     def write(self, height: int) -> None:
-        raise NotImplementedError
+        """The block of that height, as it should be."""
 
+    @abstractmethod
     def snapshot(self) -> None:
         """There is a snapshot of the last mark to go on from."""
-        raise NotImplementedError
 
+    @abstractmethod
     def flags(self) -> list[str]:
-        raise NotImplementedError
+        """By which a sidecar finds it."""
 
+    @abstractmethod
     def close(self) -> None:
         """Nothing is left open."""
 
@@ -111,6 +115,9 @@ class NativeNode(ScriptedNode):
     @property
     def _newest(self) -> Path:
         return self.ipc.log / segment_name(self._begins)
+
+    def close(self) -> None:
+        """Nothing was."""
 
     def snapshot(self) -> None:
         write_snapshot(self.ipc.snapshots, *self.recording.rows(self.height))

@@ -237,7 +237,7 @@ class Connection:
         kind = data["subscription"]["type"]
         if data["method"] == "unsubscribe":
             self.dropped[kind] -= 1  # that was all of it
-        elif kind in self.reads:
+        elif kind in self.reads and not self.dropped[kind]:  # else it is of one that was given up
             self.reads[kind].confirmed = True
 
     def _push(self, kind: str, text: bytes, message: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ is over then, as far as its client is concerned.
 from collections.abc import Awaitable, Callable
 
 from tests.simulation.actions import WALLETS, address, bodies
-from tests.simulation.client import Connection, Sent
+from tests.simulation.client import Client, Connection, Sent
 from tests.simulation.topics import choose
 
 
@@ -70,12 +70,24 @@ async def _nonsense(connection: Connection) -> bool:
 
 async def _unsubscribe(connection: Connection) -> bool:
     if connection.reads:
-        kind = connection.rng.choice(list(connection.reads))
-        reading = connection.reads.pop(kind)
-        reading.ended = True
-        connection.dropped[kind] += 1  # what is on its way may still come
-        connection.say(method="unsubscribe", subscription=reading.subscription)
+        _give_up(connection, connection.rng.choice(list(connection.reads)))
     return False
+
+
+async def _anew(connection: Connection) -> bool:
+    """Some of what it reads, given up and subscribed to again in one breath."""
+    for kind, reading in list(connection.reads.items()):
+        if connection.rng.random() < 0.7:
+            _give_up(connection, kind)
+            connection.subscribe(reading.subscription)
+    return False
+
+
+def _give_up(connection: Connection, kind: str) -> None:
+    reading = connection.reads.pop(kind)
+    reading.ended = True
+    connection.dropped[kind] += 1  # what is on its way may still come
+    connection.say(method="unsubscribe", subscription=reading.subscription)
 
 
 async def _resubscribe(connection: Connection) -> bool:
@@ -103,37 +115,33 @@ async def _ask(connection: Connection) -> bool:
 
 
 async def _order(connection: Connection) -> bool:
-    client = connection.client
-    mine = bodies(client.wallet)
-    if client.number >= WALLETS or client.next_body >= len(mine):
-        return False
-    _send_action(connection, "post", mine)
+    sent = _next_action(connection.client)
+    if sent is not None:
+        connection.numbers += 1
+        connection.asked[connection.numbers] = sent
+        head = f'{{"method":"post","id":{connection.numbers},"request":'
+        text = head.encode() + b'{"type":"action","payload":' + sent.body + b"}}"
+        connection.protocol.send_text(text)
     return False
 
 
 async def _net(connection: Connection) -> bool:
-    client = connection.client
-    mine = bodies(client.wallet)
-    if client.number >= WALLETS or client.next_body >= len(mine):
-        return False
-    body = mine[client.next_body]
-    client.next_body += 1
-    client.sent.append(Sent(body))
-    text = b'{"method":"onDisconnect","action":' + body + b"}"
-    connection.protocol.send_text(text)
+    sent = _next_action(connection.client)
+    if sent is not None:
+        text = b'{"method":"onDisconnect","action":' + sent.body + b"}"
+        connection.protocol.send_text(text)
     return False
 
 
-def _send_action(connection: Connection, method: str, mine: list[bytes]) -> None:
-    client = connection.client
-    body = mine[client.next_body]
+def _next_action(client: Client) -> Sent | None:
+    """Counts as sent; None where it has none, or none any more."""
+    mine = bodies(client.wallet)
+    if client.number >= WALLETS or client.next_body >= len(mine):
+        return None
+    sent = Sent(mine[client.next_body])
     client.next_body += 1
-    sent = Sent(body)
     client.sent.append(sent)
-    connection.numbers += 1
-    connection.asked[connection.numbers] = sent
-    head = f'{{"method":"{method}","id":{connection.numbers},"request":{{"type":"action","payload":'
-    connection.protocol.send_text(head.encode() + body + b"}}")
+    return sent
 
 
 async def _ping(connection: Connection) -> bool:
@@ -162,6 +170,7 @@ HABITS: dict[str, Callable[[Connection], Awaitable[bool]]] = {
     "nonsense": _nonsense,
     "unsubscribe": _unsubscribe,
     "resubscribe": _resubscribe,
+    "anew": _anew,
     "ask": _ask,
     "order": _order,
     "net": _net,

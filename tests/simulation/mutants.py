@@ -12,6 +12,7 @@ from sidecar.node.segments import SegmentReader
 from sidecar.node.transitions import BID
 from sidecar.protocol import frames
 from sidecar.server.connection import Connection
+from sidecar.server.flush import Flush
 from sidecar.server.gate import Gate
 from sidecar.server.outbox import Outbox
 from sidecar.server.outgoing import Outgoing
@@ -64,6 +65,13 @@ def _kept_frames_begin_one_early(_: Any) -> Any:
         return [one for one in self._topics[topic].frames if one[0] >= height]
 
     return above
+
+
+def _newcomers_get_a_block_twice(_: Any) -> Any:
+    def settle(self: Flush, subscriber: Any) -> None:
+        """Nobody is looked after."""
+
+    return settle
 
 
 def _every_is_latest(was: Any) -> Any:
@@ -137,6 +145,7 @@ MUTANTS = {
     "EAGAIN is no answer": Mutant(1, Connection, "try_send", _eagain_ends_all),
     "the rest of a send is dropped": Mutant(2, Outbox, "push_rest", _rest_of_a_send_is_dropped),
     "frames kept begin one early": Mutant(2, RecentFrames, "above", _kept_frames_begin_one_early),
+    "newcomers in a flush": Mutant(2, Flush, "settle", _newcomers_get_a_block_twice),
     "each message replaces the one before": Mutant(2, Outbox, "push", _every_is_latest),
     "an order's new size, not its level's": Mutant(
         3, Book, "change", _changed_orders_keep_their_level

@@ -13,6 +13,7 @@ from unittest import mock
 
 import anyio
 import anyio.to_thread
+from anyio.lowlevel import checkpoint
 
 from sidecar import app as app_module
 from sidecar.app import App
@@ -162,15 +163,20 @@ def simulated_sockets(world: World) -> Iterator[None]:
         process.sockets.append(sock)
         return sock
 
+    async def others_turn() -> None:
+        await anyio.sleep(world.rng.random() * world.turn_s)
+
     with ExitStack() as stack:
         for target, name, double in (
             (app_module, "bind", bind),
             (app_module, "settle", lambda: None),
             (submitter, "_connected", connected),
             (anyio.to_thread, "run_sync", _at_once),  # there are no threads here
-            # So that a block that goes to five clients is cut, as one for five thousand is.
+            # So that a block that goes to five clients is cut, as one for five thousand is, and
+            # others do in between what they do while five thousand are sent to.
             (flush, "FLUSH_LOOK_DELIVERIES", 1),
-            (hub, "FLUSH_SLICE_S", 0.0005),
+            (hub, "FLUSH_SLICE_S", 0.0 if world.turn_s else 0.0005),
+            (hub, "checkpoint", others_turn if world.turn_s else checkpoint),
         ):
             stack.enter_context(mock.patch.object(target, name, double))
         yield

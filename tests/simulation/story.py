@@ -59,7 +59,7 @@ def tell(seed: int, weights: Weights | None = None, planted: Planted = nullconte
     O(blocks · clients).
     """
     weights = weights or draw(seed)
-    world = World(seed, slow=weights.slow)
+    world = World(seed, slow=weights.slow, turn_s=weights.turn_s)
     memory = _MEMORY if _MEMORY.is_dir() else None
     # Paths are told to clients, so they are the same every time: relative ones.
     with tempfile.TemporaryDirectory(prefix="sim-", dir=memory) as directory, chdir(directory):

@@ -53,6 +53,7 @@ class Weights:
     crashes: float = 0.0  # of the sidecar, a second
     drains: float = 0.0
     sidecars: int = 1
+    turn_s: float = 0.0  # of others, at most, between any two deliveries of a block
 
     def trouble(self, rng: Random) -> str | None:
         """What happens to the node at the next block."""
@@ -73,7 +74,7 @@ def draw(seed: int) -> Weights:
     calm = rng.random() < 0.1  # nothing goes wrong: what is found then is plain wrong
     some = _some(rng, 0.0 if calm else 0.5)
     quirky = not calm and rng.random() < 0.7
-    return Weights(
+    weights = Weights(
         blocks=rng.choice((15, 30, 30, 60)),
         actions=rng.choice((2, 6, 6, 20)),
         snapshot_blocks=rng.choice((7, 25, 25, 60)),
@@ -95,6 +96,12 @@ def draw(seed: int) -> Weights:
         drains=rng.choice((0.0, 0.0, 0.2)) * (not calm),
         sidecars=1 if rng.random() < 0.8 else 2,
     )
+    if rng.random() < 0.15:  # blocks go out slowly, to clients that come and go meanwhile
+        weights.clients, weights.turn_s = 5, 0.03
+        weights.habits["anew"] = 3.0
+        if not calm and rng.random() < 0.5:  # connections that nothing waits for are lost, too
+            weights.quirks = Quirks(reset=0.01)
+    return weights
 
 
 def _some(rng: Random, share: float) -> Callable[[], bool]:

@@ -14,8 +14,9 @@ from tests.simulation.network import Network
 class World:
     """Everything in it is drawn from `rng`, in an order that only the seed decides."""
 
-    def __init__(self, seed: int, *, slow: float = 0.0) -> None:
+    def __init__(self, seed: int, *, slow: float = 0.0, turn_s: float = 0.0) -> None:
         self.seed = seed
+        self.turn_s = turn_s
         self.rng = Random(seed)
         self.clock = Clock(Random(seed + 1), GENESIS_NS, slow=slow)
         self.events = Events(self.clock)
