@@ -19,7 +19,7 @@ from sidecar.node import log
 from sidecar.node.extent import LogExtent
 from sidecar.node.log import LogReader
 from sidecar.node.log_writer import LogWriter
-from sidecar.node.segments import SUFFIX, segment_name
+from sidecar.node.segments import HEIGHT_MAX, SUFFIX, segment_name
 from sidecar.node.transitions import Block
 from targets.records import content
 
@@ -88,14 +88,14 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
 
 
 def _is_orderly(files: list[File]) -> bool:
-    """Whether the segments came one behind the other and none overlaps the next: else it depends on
-    when one looks, and from where, which of two is read.
+    """Whether the segments came one behind the other, none overlaps the next, and all have names:
+    else it depends on when one looks, and from where, which of two is read, or what is wrong.
     """
     free_from = 1
     for name, text in files:
         stem = name.removesuffix(SUFFIX)
         first = int(stem) if stem.isdecimal() and segment_name(int(stem)) == name else 0
-        if first < free_from:
+        if not free_from <= first <= HEIGHT_MAX:
             return False
         free_from = first + max(len(split(text)[0]) - 1, 1)
     return True

@@ -126,7 +126,8 @@ class LogReader:
         if now - self._listed_at < LOG_LISTED_S:
             return None
         self._listed_at = now
-        newer = [path for path in list_segments(self.directory) if path.name > segment.path.name]
+        read = first_height(segment.path)
+        newer = [path for path in list_segments(self.directory) if first_height(path) > read]
         if not newer:
             segment.check_in_place(newest=True)
         return newer[0] if newer else None

@@ -16,7 +16,7 @@ from sidecar.node.unreadable import unreadable
 
 FORMAT = "node-log/1"
 SUFFIX = ".seg"
-_HEIGHT_MAX = (1 << 63) - 1
+HEIGHT_MAX = (1 << 63) - 1
 
 
 class SegmentHeader(msgspec.Struct, array_like=True, frozen=True):
@@ -198,6 +198,6 @@ def first_height(segment: Path) -> int:
     """The height of a segment's first block, from its name. Raises `LogCorrupt`."""
     if segment.stem.isdecimal() and len(segment.stem) == 20:
         height = int(segment.stem)
-        if height <= _HEIGHT_MAX:
+        if height <= HEIGHT_MAX:
             return height
     raise LogCorrupt("a segment's name is a height, 20 digits, and .seg", path=segment)

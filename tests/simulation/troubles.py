@@ -41,6 +41,7 @@ async def _torn(node: SimulatedNode) -> None:
     block = node.make()
     answers, node.unanswered = node.unanswered, []
     node.log(block)
+    node.world.faults.cut = None  # a block of next to nothing is not cut
     await anyio.sleep(node.world.rng.random() * 0.5)
     node.world.faults.write_rest()
     node.written[block.height] = node.world.clock.now

@@ -232,6 +232,17 @@ def test_a_foreign_file_name_is_named(tmp_path: Path, name: str) -> None:
         LogWriter(tmp_path, "test")
 
 
+def test_a_foreign_file_name_is_named_to_who_reads_already_too(tmp_path: Path) -> None:
+    """Whatever the next segment is. Found by fuzzing: a gap was told instead."""
+    write(tmp_path, 3)
+    with LogReader(tmp_path, chain="test") as reader:
+        assert reader.next_block() is not None
+        (tmp_path / "00000000000000000009.seg").write_bytes(b"")
+        (tmp_path / "70000000000000000001.seg").write_bytes(b"")
+        with pytest.raises(LogCorrupt, match="20 digits"):
+            list(iter(reader.next_block, None))
+
+
 def test_a_writer_goes_on_behind_a_torn_record(tmp_path: Path) -> None:
     write(tmp_path, 3)
     segment = only_segment(tmp_path)
