@@ -15,15 +15,14 @@ def in_doubt(state: ChainState, health: Health, checkpoints: Checkpoints | None)
     """More of `/readyz`: how old the newest block is, what is withheld, and how
     checkpoints go where some are written. No more markets are named than fit a worker's report.
     """
-    faults = state.faults
     named = islice(health.coins(), WITHHELD_TOLD_MAX)
     told: dict[str, Any] = {
         "lag_s": round(health.age_ns / NS_PER_S, 3),
         "markets": {
-            "served": len(state.markets) - len(faults.books),
+            "served": len(state.markets) - health.books_withheld(),
             "withheld": {name: condition.reason for name, condition in named},
         },
-        "accounts": {"withheld": len(faults.accounts)},
+        "accounts": {"withheld": len(state.faults.accounts)},
     }
     if checkpoints is not None:
         told["checkpoint"] = {

@@ -77,8 +77,8 @@ def of_state(state: ChainState, health: Health) -> Iterator[Sample]:
         yield "node_lag_seconds", [], time.time() - state.time_ns / _NS_PER_S
     for name in (LIVE, STALE, BEHIND, GAP, RESYNCING):
         yield "feed_state", [name], int(health.feed.state == name)
-    yield "markets", ["live"], len(state.markets) - len(faults.books)
-    yield "markets", ["withheld"], len(faults.books)
+    yield "markets", ["live"], len(state.markets) - health.books_withheld()
+    yield "markets", ["withheld"], health.books_withheld()
     yield "accounts_withheld", [], len(faults.accounts)
     yield from _labelled("checks_total", faults.checked, BOOK, ACCOUNT)
     yield from _labelled("mismatches_total", faults.found, BOOK, ACCOUNT, EVERYTHING)

@@ -30,7 +30,7 @@ def look(state: ChainState, address: bytes) -> User:
     does not tell of accounts, `StateUnavailable` while this one is known to be wrong.
     """
     check_accounts_told(state)
-    fault = state.faults.accounts.get(address)
+    fault = state.faults.of_account(address)
     if fault is not None:
         raise StateUnavailable(f"account {hex_text(address)} is being rebuilt: {fault.what}")
     return state.users.by_address.get(address) or User(address, unknown_past=False)

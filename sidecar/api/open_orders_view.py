@@ -67,8 +67,8 @@ def doubt(state: ChainState, user: bytes) -> Fault | None:
     have or had orders. O(1) while none is, else O(orders and statuses kept).
     """
     wrong = state.faults.books
-    if not wrong:
-        return None
+    if state.faults.everything or not wrong:
+        return state.faults.everything
     return next(
         (wrong[market] for market in sorted(markets_of(state, user)) if market in wrong), None
     )

@@ -109,6 +109,7 @@ class ChainState:
             if not self.accounts.complete:  # nor does the source say that a market is new
                 market.trades_height = market.orders_height = None
             market.candles.since_ns = self.users.since_ns
+        market.fault = self.faults.everything
         self.markets[market.id] = market
         self.by_symbol[market.symbol] = market
         return market
@@ -154,7 +155,8 @@ class ChainState:
             market = self.markets.get(getattr(transition, "market", -1))
             self.faults.note(Fault(height, str(error)), transition, listed=market is not None)
             if market is not None:
-                market.fault = self.faults.books.get(market.id)
+                market.fault = self.faults.of_book(market.id)
+            self._doubt_all_books()
             return False
         return True
 
@@ -168,8 +170,14 @@ class ChainState:
         market.fault = self.faults.mark_book(market.id, Fault(self.height, what))
 
     def mark_everything(self, what: str) -> None:
-        """Likewise where no part is to blame alone."""
+        """Likewise where no part is to blame alone. O(markets)."""
         self.faults.mark_everything(Fault(self.height, what))
+        self._doubt_all_books()
+
+    def _doubt_all_books(self) -> None:
+        if self.faults.everything is not None:
+            for market in self.markets.values():
+                market.fault = self.faults.of_book(market.id)
 
     def adopt(self, rebuilt: "ChainState") -> None:
         """Takes over everything of a state that was rebuilt elsewhere. A market that is not in it

@@ -35,6 +35,14 @@ class Faults:
     def __bool__(self) -> bool:
         return bool(self.books or self.accounts or self.everything)
 
+    def of_book(self, market: int) -> Fault | None:
+        """Why the book of that market is known to be wrong, if it is. O(1)."""
+        return self.books.get(market) or self.everything
+
+    def of_account(self, address: bytes) -> Fault | None:
+        """Likewise for an account."""
+        return self.accounts.get(address) or self.everything
+
     def note(self, fault: Fault, transition: Transition, *, listed: bool) -> None:
         """A transition contradicts the state; `listed`: its market is known."""
         user = getattr(transition, "user", None)

@@ -51,6 +51,10 @@ class Health:
         """Whether everything is."""
         return self.feed.state == LIVE and not self._state.faults
 
+    def books_withheld(self) -> int:
+        """How many are known to be wrong. O(markets)."""
+        return sum(market.fault is not None for market in self._state.markets.values())
+
     def coins(self) -> Iterator[tuple[str, Condition]]:
         """The markets that are not as live as the feed, by symbol."""
         for market_id, fault in self._state.faults.books.items():
@@ -65,11 +69,14 @@ class Health:
         """What messages of a market (None: of none) carry as `state`; None while live. O(1)."""
         if self.feed.state != LIVE:
             return self.feed.state
-        return RESYNCING if market in self._state.faults.books else None
+        faults = self._state.faults
+        return RESYNCING if faults.everything or market in faults.books else None
 
     def break_feed(self, state: str, reason: str) -> None:
-        """The log can't be read on, until `mend_feed`."""
-        self._broken = Condition(state, reason, self._state.height)
+        """The log can't be read on, or all that was read is wrong, until `mend_feed`."""
+        wrong = self._state.faults.everything
+        height = self._state.height if wrong is None else wrong.height - 1
+        self._broken = Condition(state, reason, height)
         self.feed = self._broken
 
     def mend_feed(self) -> None:

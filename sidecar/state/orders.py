@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from sidecar.errors import StateMismatch
 from sidecar.limits import STATUSES_KEPT, STATUSES_PER_USER
 from sidecar.node.snapshot import TriggerRow
 from sidecar.node.transitions import PLACING, OrderStatus, Record, Trigger
@@ -73,8 +74,10 @@ class Orders:
             changes.events = True
 
     def added(self, market: int, order: Order, changes: UserChanges) -> None:
-        """An order rests now. O(1)."""
-        changes.user.resting[order.oid] = (market, order)
+        """An order rests now. Raises `StateMismatch` if it does in another market. O(1)."""
+        entry = (market, order)
+        if changes.user.resting.setdefault(order.oid, entry) is not entry:
+            raise StateMismatch(f"order {order.oid} is added, and rests in another market")
         changes.open_orders = True
 
     def removed(self, order: Order, changes: UserChanges) -> None:

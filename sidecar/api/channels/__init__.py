@@ -148,7 +148,9 @@ class Channels:
     def _is_wrong(self, topic: Topic) -> bool:
         if topic.channel.reads_orders and topic.user is not None:
             return doubt(self._state, topic.user) is not None
-        return topic.channel.reads_book and topic.market in self._state.faults.books
+        if not topic.channel.reads_book or topic.market is None:
+            return False
+        return self._state.faults.of_book(topic.market) is not None
 
 
 def gap_message(topic: Topic, first: int, last: int, reason: str) -> Reply:

@@ -49,7 +49,7 @@ def _order_status(state: ChainState, parameters: OrderStatusParameters) -> dict[
         found = state.orders.find(user, parameters.oid)
     else:
         found = state.orders.find_cloid(user, _parse_cloid(parameters.oid))
-    if found is None or found.market in state.faults.books:
+    if found is None or state.faults.of_book(found.market) is not None:
         _not_in_doubt(state, user)
     if found is None:
         return {"status": "unknownOid"}

@@ -238,4 +238,4 @@ class Admission:
         return self._orders.refusal(asked, user, prices_known=prices_known, child=child)
 
     def _is_settled(self, address: bytes) -> bool:
-        return address not in self._state.faults.accounts and not self._on_its_way(address)
+        return self._state.faults.of_account(address) is None and not self._on_its_way(address)

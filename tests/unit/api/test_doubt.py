@@ -30,6 +30,7 @@ from sidecar.recovery.scope import Scope
 from sidecar.state.accounts import FEES
 from sidecar.state.chain import ChainState
 from sidecar.state.checkpoint import checkpoint_rows, restore_rows
+from sidecar.state.health import Bounds, Health
 from sidecar.state.margin import margin_lacks
 from test_channels import Feed
 
@@ -66,14 +67,40 @@ def test_open_orders_are_not_told_while_a_book_of_theirs_is_wrong() -> None:
     assert answer_info(feed.state, {"type": "openOrders", "user": "0x" + BOB.hex()}) == []
 
 
-def test_one_oid_in_two_markets_is_no_reason_to_end() -> None:
+def test_one_oid_in_two_markets_is_a_contradiction_of_the_second_book() -> None:
     state = ChainState(strict=False)
     state.apply(
         block(1, MarketListed(1, "A"), MarketListed(2, "B"), bid(7, 100), bid(7, 100, 1, 2))
     )
+    assert set(state.faults.books) == {2}
+    assert "order 7 is added, and rests in another market" in state.faults.books[2].what
     state.apply(block(2, BookRemoved(1, 7), BookRemoved(2, 7)))
     assert not state.markets[1].book.orders
-    assert not state.markets[2].book.orders
+    assert not state.users.look(ALICE).resting
+
+
+def test_while_everything_is_wrong_no_book_and_no_account_is_told() -> None:
+    feed = lenient(opened(1), bid(1, 100))
+    state = feed.state
+    health = state.health = Health(state, Bounds(1, 1))
+    health.note_block(0, 0, 0)
+    books = [feed.open(type=kind, coin="TOYOTA") for kind in ("l2Book", "bookDelta", "l4Book")]
+    orders = feed.open(type="openOrders", user=USER)
+    feed.open(type="trades", coin="TOYOTA")
+    feed.open(type="blocks")
+    told = feed.push(fill(1), bid(2, 101), bid(3, 100, market=9))
+    assert {one["channel"] for one in told} == {"trades", "blocks"}
+    assert all(one["state"] == "resyncing" for one in told)
+    assert all(feed.channels.snapshot(topic) is None for topic in (*books, orders))
+    for request in (
+        *({"type": kind, "coin": "TOYOTA"} for kind in ("l2Book", "l4Snapshot")),
+        *({"type": kind, "user": USER} for kind in ("openOrders", "clearinghouseState")),
+    ):
+        with pytest.raises(StateUnavailable, match="market 9 is used but was never listed"):
+            answer_info(state, request)
+    assert health.books_withheld() == 2
+    health.break_feed("resyncing", "market 9")
+    assert health.feed.height == state.height - 1
 
 
 def again(state: ChainState) -> ChainState:
