@@ -4,12 +4,16 @@ Every field but those that an order can't do without may be missing, and unknown
 the format changed several times in 2025 and 2026.
 """
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from sidecar.fixed import parse
 from sidecar.node.hyperliquid.texts import (
     CLOID_BYTES,
     HASH_BYTES,
+    NS_MAX,
     NS_PER_MS,
     parse_address,
     parse_hex,
@@ -48,7 +52,7 @@ class WireOrder(msgspec.Struct, rename="camel", gc=False, frozen=True):
     sz: str
     oid: int
     side: str
-    timestamp: int = 0  # ms
+    timestamp: Annotated[int, Meta(ge=0, le=NS_MAX // NS_PER_MS)] = 0
     trigger_condition: str = NO_CONDITION
     is_trigger: bool = False
     trigger_px: str = "0.0"

@@ -8,6 +8,9 @@ from sidecar.node.transitions import ASK, BID
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+NS_MAX = (
+    1 << 63
+) - 1  # the year 2262: what is beyond has no place in a checkpoint, nor has it a date
 ADDRESS_BYTES = 20
 CLOID_BYTES = 16
 HASH_BYTES = 32
@@ -27,7 +30,10 @@ def parse_time(text: str) -> int:
         raise ValueError(f'{text!r} is not a time such as "2026-05-05T17:39:13.394723455"')
     whole, decimals = match.groups(default="")
     seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
-    return seconds * NS_PER_S + int(decimals.ljust(9, "0"))
+    time_ns = seconds * NS_PER_S + int(decimals.ljust(9, "0"))
+    if not 0 <= time_ns <= NS_MAX:
+        raise ValueError(f"{text!r} is no time between 1970 and 2262")
+    return time_ns
 
 
 @lru_cache(maxsize=1 << 16)

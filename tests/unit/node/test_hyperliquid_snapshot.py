@@ -282,6 +282,7 @@ def test_a_file_that_is_no_snapshot(tmp_path: Path, content: Any, message: str) 
         ([[[USER, order(5, side="A")]], []], "order 5 of side A is among those of the other one"),
         ([[["0x1", order(5)]], []], "'0x1' is not 0x and 40 hex digits"),
         ([[[USER, without(order(5), "oid")]], []], "missing required field `oid`"),
+        ([[[USER, order(5, timestamp=1 << 62)]], []], "Expected `int` <= 9223372036854"),
     ],
 )
 def test_a_broken_book_is_named(tmp_path: Path, book: Any, message: str) -> None:
