@@ -68,7 +68,7 @@ class _Stream:
     def _gap(self, data: dict[str, Any]) -> None:
         if data["from"] > data["to"] + 1:
             self._say(f"a gap from {data['from']} to {data['to']}")
-        if missing := self._missing(data["from"]):
+        if self._kind not in _PARTIAL and (missing := self._missing(data["from"])):
             self._say(f"a gap from {data['from']} on, but {missing} are missing, too")
         self._last, self._exact, self._begun, self._part = None, False, False, None
 
