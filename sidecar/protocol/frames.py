@@ -63,12 +63,12 @@ def deflated(frame: bytes) -> bytes:
     return _pack_64(_DEFLATED, 127, size) + payload
 
 
-def ping(payload: bytes = b"") -> bytes:
+def ping(payload: bytes) -> bytes:
     """A Ping of at most 125 bytes of payload."""
     return _control(_PING, payload)
 
 
-def pong(payload: bytes = b"") -> bytes:
+def pong(payload: bytes) -> bytes:
     """A Pong of at most 125 bytes: the payload of the Ping it answers."""
     return _control(_PONG, payload)
 
@@ -90,5 +90,5 @@ def _control(first_byte: int, payload: bytes) -> bytes:
 
 
 def _cut(reason: str, bytes_max: int) -> bytes:
-    encoded = reason.encode("utf-8", errors="replace")  # lone surrogates have no UTF-8
-    return encoded[:bytes_max].decode("utf-8", errors="ignore").encode("utf-8")
+    encoded = reason.encode(errors="replace")  # lone surrogates have no UTF-8
+    return encoded[:bytes_max].decode(errors="ignore").encode()

@@ -85,7 +85,7 @@ class HttpConnection:
         if self._phase is _Phase.HEAD:
             return max(0, REQUEST_HEAD_BYTES_MAX - len(self._buffer))
         if self._phase is _Phase.BODY:
-            return max(0, self._body_left - len(self._buffer))
+            return self._body_left - len(self._buffer)
         return 0
 
     def receive(self, data: bytes) -> None:
@@ -246,5 +246,4 @@ def _serialize(
     connection: h11.Connection, status: int, fields: list[tuple[str, str]], body: bytes
 ) -> bytes:
     response = h11.Response(status_code=status, reason=_REASONS.get(status, b""), headers=fields)
-    head = connection.send(response)
-    return head + connection.send(h11.Data(data=body)) if body else head
+    return connection.send(response) + connection.send(h11.Data(data=body))

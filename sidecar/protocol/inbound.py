@@ -37,8 +37,6 @@ def take_text(data: bytes, at: int, bytes_max: int = MESSAGE_BYTES_MAX) -> Text 
         return None
     length, head = data[at + 1] - _MASKED, at + 2
     if length == _TWO_BYTES:
-        if size - at < 8:
-            return None
         length = data[at + 2] << 8 | data[at + 3]
         if length < _TWO_BYTES:
             return None  # not the shortest form: a violation

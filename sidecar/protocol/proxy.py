@@ -116,4 +116,4 @@ def counted_as(address: str) -> str:
     plain = _plain(ip)
     if ":" not in plain:
         return plain
-    return str(IPv6Network(f"{plain.partition('%')[0]}/64", strict=False))
+    return str(IPv6Network(f"{plain}/64", strict=False))

@@ -153,7 +153,7 @@ class WebSocketConnection:
         at, size = 0, len(data)
         while at < size and self._parser is not None:
             text = None
-            if self._boundaries.between and not self._fragments and not self._pieces:
+            if self._boundaries.between and not self._fragments:
                 text = take_text(data, at, self._bytes_max)
             events: list[Event] = []
             if text is not None:
@@ -184,7 +184,7 @@ class WebSocketConnection:
         """The answer to the peer's Close; b"" if ours was sent before."""
         return self.close(echo(received.code))
 
-    def ping(self, payload: bytes = b"") -> bytes:
+    def ping(self, payload: bytes) -> bytes:
         """A Ping of at most 125 bytes; b"" unless `can_send`."""
         return frames.ping(payload) if self.can_send else b""
 

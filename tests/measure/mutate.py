@@ -3,14 +3,16 @@
     python tests/measure/mutate.py sidecar/state/book.py ... [--logic 40] [--others 20] [--line 42]
 
 Each mutant (see `mutants`) is tried in a child of this process, which has imported what does not
-change: in half a second, where a new interpreter takes two. A mutant is killed if a test fails,
-or hangs, or the module can't be imported; survivors are printed. All mutants of its logic are tried
-(operators, numbers, conditions), or `--logic` of them, and of the others (a value, a word or an
-argument is missing: nearly any test notices that) `--others`: samples are evenly spread over the
-module, and said to be samples.
+change: in a third of a second, where a new interpreter takes two. A mutant is killed if a test
+fails, or hangs, or the module can't be imported; survivors are printed. All mutants of its logic
+are tried (operators, numbers, conditions), or `--logic` of them, and of the others (a value, a word
+or an argument is missing: nearly any test notices that) `--others`: samples are evenly spread over
+the module, and said to be samples.
 """
 
 import argparse
+import gc
+import importlib
 import importlib.abc
 import importlib.util
 import os
@@ -25,17 +27,22 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-import anyio
-import hypothesis
-import msgspec
 import pytest
-import sortedcontainers
-import wsproto
+from _pytest.config import default_plugins
 
 from mutants import Mutant, mutants_of
 from own_tests import ROOT, own_tests
 
-PRELOADED = (anyio, hypothesis, msgspec, sortedcontainers, wsproto)
+PRELOADED = (
+    *(f"_pytest.{name}" for name in default_plugins),
+    "anyio.pytest_plugin",
+    "h11",
+    "hypothesis.internal.conjecture.engine",
+    "msgspec",
+    "sortedcontainers",
+    "websockets.client",
+    "wsproto.connection",
+)
 OUTPUT = Path(tempfile.gettempdir()) / f"mutate-{os.getpid()}.log"  # of the last tests
 MEMORY_MAX = 4 << 30
 SURVIVED, KILLED, TIMED_OUT = 0, 1, -1
@@ -70,6 +77,10 @@ def main() -> int:
     parser.add_argument("--others", type=int, default=20, metavar="COUNT", help="default 20")
     parser.add_argument("--line", type=int, action="append", help="only mutants of this line")
     options = parser.parse_args()
+    for name in PRELOADED:
+        importlib.import_module(name)
+    sys.dont_write_bytecode = False  # else each child compiles the tests anew
+    gc.freeze()  # what children share is not theirs to search
     return max([try_module(module, options) for module in options.modules])
 
 

@@ -42,6 +42,9 @@ MESSAGE = b'{"channel":"l2Book","levels":' + b'[{"px":"2994.8","sz":"10.0"}],' *
         ("x-webkit-deflate-frame", None),
         ("permessage-deflate", BOTH),
         ("PerMessage-Deflate", None),
+        ("Xpermessage-deflate", None),
+        ("permessage-deflate; Xclient_max_window_bits", None),
+        ("permessage-deflate; client_max_window_bits=X15", None),
         ("permessage-deflate; server_no_context_takeover", BOTH),
         ("permessage-deflate; client_no_context_takeover", BOTH),
         ("permessage-deflate; server_no_context_takeover=1", None),
@@ -62,6 +65,7 @@ MESSAGE = b'{"channel":"l2Book","levels":' + b'[{"px":"2994.8","sz":"10.0"}],' *
         ("permessage-deflate; unknown", None),
         ("permessage-deflate; unknown=1, permessage-deflate", BOTH),
         ("permessage-deflate; client_max_window_bits; client_max_window_bits=9", None),
+        ("permessage-deflate; unknown; unknown; client_max_window_bits, permessage-deflate", BOTH),
         ("foo; a=b, permessage-deflate ; client_max_window_bits = 10 ,bar", BOTH),
         ("permessage-deflate; server_max_window_bits=9, permessage-deflate", BOTH),
     ],
@@ -282,6 +286,23 @@ def test_a_message_may_be_longer_compressed_than_plain() -> None:
     assert received(from_client(0xC1, stored + b"\x00")) == [Message("hello")]
 
 
+@pytest.mark.parametrize(
+    ("empty", "letters", "size", "read"),
+    [
+        (393, 5, 2000, Message("aaaaa")),
+        (398, 1, 2001, Violation(1009, "a message is longer than 1000 bytes")),
+    ],
+)
+def test_twice_the_bytes_of_a_message_may_be_sent_for_it(
+    empty: int, letters: int, size: int, read: Event
+) -> None:
+    """In blocks that hold nothing, or one letter; the four bytes that are left off count."""
+    blocks = b"\x00\x00\x00\xff\xff" * empty + b"\x00\x01\x00\xfe\xffa" * letters + b"\x00"
+    assert len(blocks) + 4 == size
+    connection = WebSocketConnection(deflate=True, message_bytes_max=1000)
+    assert connection.receive(from_client(0xC1, blocks)) == [read]
+
+
 def test_the_limit_of_an_inflated_message_is_the_one_that_is_told() -> None:
     data = from_client(0xC1, deflated(b"a" * 1000)), from_client(0xC1, deflated(b"a" * 1001))
     connection = WebSocketConnection(deflate=True, message_bytes_max=1000)
@@ -296,6 +317,7 @@ def test_the_limit_of_an_inflated_message_is_the_one_that_is_told() -> None:
         (from_client(0xC9, b"!"), 1002, "RSV1 on a frame that can't be compressed"),
         (from_client(FIRST, deflated(b"a")) + from_client(0xC0, b"b"), 1002, "RSV1 on a frame"),
         (from_client(0xA1, b"x"), 1002, "Reserved bit set unexpectedly"),
+        (from_client(0x91, b"x"), 1002, "Reserved bit set unexpectedly"),
         (from_client(0xC1, deflated(b"\xff\xfe")), 1007, "a text or a close reason is not UTF-8"),
     ],
 )

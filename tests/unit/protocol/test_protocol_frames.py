@@ -142,3 +142,11 @@ def test_a_close_reason_is_cut_between_characters(reason: str) -> None:
 def test_a_close_reason_keeps_all_that_fits() -> None:
     assert len(frames.close(1000, "x" * 500)) == 2 + 2 + CLOSE_REASON_BYTES_MAX
     assert frames.close(1000, "é" * 62)[4:] == "é".encode() * 61  # 123 is odd: the 62nd is halved
+
+
+def test_a_close_has_no_reason_unless_it_is_given_one() -> None:
+    assert frames.close(1000) == b"\x88\x02\x03\xe8"
+
+
+def test_what_has_no_utf_8_is_a_question_mark_in_a_reason() -> None:
+    assert frames.close(1000, "a\ud800\udfffz")[4:] == b"a??z"

@@ -84,6 +84,15 @@ def test_p19_a_head_of_exactly_the_limit_passes_and_one_byte_more_does_not() -> 
     assert refused.value.status == 431
 
 
+def test_p19_a_head_of_the_limit_without_an_end_is_refused() -> None:
+    unfinished = HEAD[:-4] + b"\r\nA: " + b"a" * (REQUEST_HEAD_BYTES_MAX - len(HEAD) - 1)
+    assert measure(bytearray(unfinished[:-1]), 0) == 0
+    assert len(unfinished) == REQUEST_HEAD_BYTES_MAX
+    with pytest.raises(HttpRefused) as refused:
+        measure(bytearray(unfinished), 0)
+    assert refused.value.status == 431
+
+
 def test_a_head_whose_request_line_never_ends_is_414() -> None:
     with pytest.raises(HttpRefused) as refused:
         measure(bytearray(b"\r\nGET /" + b"a" * REQUEST_HEAD_BYTES_MAX), 0)
@@ -107,7 +116,9 @@ def test_lines_that_are_too_long_or_too_many(lines: list[bytes], status: int) ->
 def test_lines_at_their_limits_pass() -> None:
     longest = b"A:" + b"b" * (REQUEST_HEADER_LINE_BYTES_MAX - 2)
     fields = [longest] * 2 + [b"A: b"] * (REQUEST_HEADERS_MAX - 2)
-    check_lines(b"\r\n".join([b"GET / HTTP/1.1", *fields]) + b"\r\n\r\n")
+    line = b"GET /" + b"a" * (REQUEST_HEADER_LINE_BYTES_MAX - 14) + b" HTTP/1.1"
+    assert len(line) == REQUEST_HEADER_LINE_BYTES_MAX
+    check_lines(b"\r\n".join([line, *fields]) + b"\r\n\r\n")
 
 
 def refusal(
@@ -157,6 +168,7 @@ def test_p21_what_h11_takes_and_we_do_not(error: HttpRefused | None, status: int
         refusal(("host", "[::1]:3001")),
         refusal(("host", "a" * 255)),
         refusal(("host", "api.example.com:443")),
+        refusal(("host", "API.Example.COM")),
         refusal(version="1.0"),
         refusal(("content-length", str(REQUEST_BODY_BYTES_MAX))),
         refusal(LENGTH, ("content-encoding", "Identity")),

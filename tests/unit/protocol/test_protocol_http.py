@@ -143,11 +143,24 @@ def test_head_gets_the_length_and_no_body() -> None:
     assert connection.respond(200, b"12345").endswith(b"12345")
 
 
-def test_204_has_neither_body_nor_length() -> None:
+@pytest.mark.parametrize("status", [204, 304])
+def test_204_and_304_have_neither_body_nor_length(status: int) -> None:
     connection = receiving(GET)
     the_request(connection)
-    response, _, _ = parse(connection.respond(204, b""))
+    response, body, _ = parse(connection.respond(status, b"{}"))
+    assert (response.status_code, body) == (status, b"")
     assert response.headers == []
+
+
+@pytest.mark.parametrize(("status", "reason"), [(200, b"OK"), (404, b"Not Found"), (599, b"")])
+def test_an_answer_has_its_statuss_phrase_and_the_type_that_is_told(
+    status: int, reason: bytes
+) -> None:
+    connection = receiving(GET)
+    the_request(connection)
+    response, _, _ = parse(connection.respond(status, b"x", content_type="text/plain"))
+    assert response.reason == reason
+    assert dict(response.headers)[b"content-type"] == b"text/plain"
 
 
 def test_pipelined_requests_come_one_by_one_in_order() -> None:
@@ -207,6 +220,21 @@ def test_p20_no_more_than_the_body_is_taken() -> None:
     assert connection.room() == 4000
     connection.receive(data[-4000:-1])
     assert connection.room() == 1
+
+
+def test_p20_nothing_is_taken_while_more_than_a_head_waits() -> None:
+    """Chunks may be long, so that what comes behind a short body may be as well."""
+    connection = receiving(CHUNKED_HEAD)
+    assert connection.next_request() is None
+    count = REQUEST_HEAD_BYTES_MAX // len(GET) + 2
+    connection.receive(b"0\r\n\r\n" + GET * count)
+    the_request(connection)
+    connection.respond(200, b"{}")
+    assert connection.room() == 0
+    for _ in range(count):
+        assert the_request(connection).path == "/meta"
+        connection.respond(200, b"{}")
+    assert connection.room() == REQUEST_HEAD_BYTES_MAX
 
 
 def test_p20_bytes_behind_an_upgrade_are_left_over() -> None:
@@ -274,7 +302,8 @@ def test_p23_a_refusal_is_json_with_close_even_though_h11_has_failed() -> None:
     with pytest.raises(HttpRefused) as refused:
         connection.next_request()
     response, body, client = parse(connection.refuse(refused.value))
-    assert response.status_code == 400
+    assert (response.status_code, response.reason) == (400, b"Bad Request")
+    assert dict(response.headers)[b"content-type"] == b"application/json"
     assert json.loads(body) == {"code": 400, "msg": str(refused.value)}
     assert client.their_state is h11.MUST_CLOSE or client.their_state is h11.CLOSED
     assert connection.should_close
@@ -303,10 +332,13 @@ def test_p22_idle_is_between_requests_only() -> None:
     assert connection.idle
 
 
-def test_a_refused_request_can_name_headers_and_keeps_its_connection_options() -> None:
+@pytest.mark.parametrize("connection_", ["connection", "Connection"])
+def test_a_refused_request_can_name_headers_and_keeps_its_connection_options(
+    connection_: str,
+) -> None:
     connection = receiving(UPGRADE)
     the_request(connection)
-    error = HttpRefused(426, "no", headers=(("upgrade", "websocket"), ("connection", "upgrade")))
+    error = HttpRefused(426, "no", headers=(("upgrade", "websocket"), (connection_, "upgrade")))
     response, _, _ = parse(connection.refuse(error))
     assert (b"upgrade", b"websocket") in response.headers
     options = [value for name, value in response.headers if name == b"connection"]
@@ -325,8 +357,17 @@ def test_a_refused_head_request_gets_no_body(version: bytes) -> None:
     assert connection.refuse(refusal).endswith(b"\r\n\r\n")
 
 
+def test_what_is_refused_after_a_head_request_is_another_request() -> None:
+    connection = receiving(b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")
+    the_request(connection)
+    connection.respond(200, b"{}")
+    _, body, _ = parse(connection.refuse(HttpRefused(408, "the request took too long")))
+    assert json.loads(body)["code"] == 408
+
+
 def test_a_refusal_quotes_little_of_a_long_line() -> None:
     error = the_refusal(b"GET / HTTP/1.1\r\nHost: h\r\n" + b"a" * 4000 + b"\r\n\r\n")
+    assert str(error).startswith("malformed request: ")
     assert len(str(error)) <= 200
 
 

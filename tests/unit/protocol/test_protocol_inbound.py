@@ -5,12 +5,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wsproto.frame_protocol import FrameProtocol
 
 from sidecar.limits import MESSAGE_BYTES_MAX
 from sidecar.protocol import websocket
 from sidecar.protocol.inbound import Boundaries, take_text, unmask
-from sidecar.protocol.websocket import Event, Message, WebSocketConnection
+from sidecar.protocol.websocket import Event, WebSocketConnection
 
 MASKS = st.binary(min_size=4, max_size=4)
 
@@ -67,11 +66,13 @@ def test_sizes_at_the_edges_are_read(size: int) -> None:
     assert take_text(data[:-1], 0) is None or not size
 
 
+@pytest.mark.parametrize("before", [0, 10])
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 300])
-def test_a_frame_that_is_not_whole_is_not_taken_wherever_it_is_cut(size: int) -> None:
-    data = frame(0x81, b"y" * size, b"abcd")
-    assert [take_text(data[:end], 0) for end in range(len(data))] == [None] * len(data)
-    assert take_text(data, 0) is not None
+def test_a_frame_that_is_not_whole_is_not_taken_wherever_it_is_cut(size: int, before: int) -> None:
+    data = b"?" * before + frame(0x81, b"y" * size, b"abcd")
+    cuts = range(before, len(data))
+    assert [take_text(data[:end], before) for end in cuts] == [None] * len(cuts)
+    assert take_text(data, before) is not None
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_536])
@@ -115,22 +116,3 @@ def test_boundaries_are_found_in_any_pieces(parts: list[bytes], cuts: list[int])
         base += len(piece)
     assert found == ends
     assert boundaries.between
-
-
-def test_it_is_wsproto_that_the_rest_goes_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole texts never do."""
-    seen: list[bytes] = []
-    receive = FrameProtocol.receive_bytes
-
-    def spied(self: FrameProtocol, data: bytes) -> None:
-        seen.append(data)
-        receive(self, data)
-
-    monkeypatch.setattr(FrameProtocol, "receive_bytes", spied)
-    whole, ping = frame(0x81, b"a", b"abcd"), frame(0x89, b"p", b"abcd")
-    connection = WebSocketConnection()
-    assert connection.receive(whole + ping + whole)[0::2] == [Message("a"), Message("a")]
-    assert seen == [ping]
-    assert connection.receive(whole[:3]) == []
-    assert connection.receive(whole[3:] + whole) == [Message("a"), Message("a")]
-    assert seen == [ping, whole[:3], whole[3:]]

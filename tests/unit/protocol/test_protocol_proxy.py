@@ -37,12 +37,18 @@ MAPPED = bytes(10) + b"\xff\xff" + bytes((203, 0, 113, 7)) + bytes(16) + b"\x12\
         (header(b"", command=0x20, family=0), None),
         (header(bytes(216), family=0x31), None),
         (header(b"", family=0), None),
+        (header(V4 + bytes(PROXY_HEADER_BYTES_MAX - len(V4))), "203.0.113.7"),
     ],
 )
 def test_a_header_says_whose_connection_it_is(data: bytes, address: str | None) -> None:
     for end in range(len(data)):
         assert read_header(data[:end]) is None
     assert read_header(data) == read_header(data + b"GET / ") == Behind(address, len(data))
+
+
+def test_the_bytes_of_the_specification_are_read() -> None:
+    data = bytes.fromhex("0d0a0d0a 000d0a51 5549540a 21 11 000c cb007107 0a000001 1234 1f4a")
+    assert read_header(data) == Behind("203.0.113.7", len(data))
 
 
 @pytest.mark.parametrize(
@@ -88,6 +94,9 @@ def test_any_bytes_are_a_header_or_not(data: bytes, good: bool) -> None:
         (["203.0.113.7, 10.1.1.1, fd00::5"], "203.0.113.7"),
         (["nonsense, 10.1.1.1"], "10.1.1.1"),
         (["203.0.113.7, nonsense"], None),
+        (["198.51.100.1, X203.0.113.7"], None),
+        (["203.0.113.7,\xa010.1.1.1"], None),  # no space of HTTP's
+        (["203.0.113.7,\t10.1.1.1 "], "203.0.113.7"),
         (["10.1.1.1"], "10.1.1.1"),
     ],
 )
@@ -108,6 +117,8 @@ def test_networks() -> None:
     assert "nonsense" not in PROXIES
     assert "unix" not in Networks(["10.0.0.1"])
     assert not Networks([])
+    assert Networks(["unix"])
+    assert Networks(["10.0.0.1"])
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ def test_tokens_are_lower_case_members_over_repeats() -> None:
     request = a_request("/", ("connection", "Keep-Alive,, \t"), ("connection", "\tUPGRADE "))
     assert request.tokens("connection") == ("keep-alive", "upgrade")
     assert request.tokens("missing") == ()
+    assert a_request("/", ("vary", " X-X,X")).tokens("vary") == ("x-x", "x")
 
 
 def test_only_spaces_and_tabs_are_stripped() -> None:

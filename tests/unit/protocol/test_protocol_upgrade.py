@@ -140,6 +140,7 @@ def test_a_real_client_reads_the_refusal() -> None:
         (handshake(("transfer-encoding", "chunked")), 400),
         (handshake(sec_websocket_extensions=""), 400),
         (handshake(sec_websocket_extensions=", ,"), 400),
+        (handshake(sec_websocket_extensions="a,\xa0"), 400),  # no space of HTTP's
         (handshake(sec_websocket_extensions="a b"), 400),
         (handshake(sec_websocket_extensions="a;"), 400),
         (handshake(sec_websocket_extensions="a; b="), 400),
@@ -164,6 +165,8 @@ def test_each_check_refuses(request_: Request, status: int) -> None:
         handshake(sec_websocket_protocol="chat, superchat"),
         handshake(sec_websocket_extensions="permessage-deflate; client_max_window_bits"),
         handshake(sec_websocket_extensions='a;b="10" ; c = d,, e'),
+        handshake(sec_websocket_extensions='X; B="C"; D=E'),
+        handshake(sec_websocket_extensions="X"),
         handshake(("sec-websocket-extensions", "b"), sec_websocket_extensions="a"),
         handshake(("origin", "null")),
     ],
@@ -187,11 +190,33 @@ def test_p6_two_connection_headers_on_the_wire() -> None:
     assert accept(request)
 
 
-def test_refusals_say_what_would_do() -> None:
-    assert refusal(handshake(method="POST")).headers == (("allow", "GET"),)
-    assert ("upgrade", "websocket") in refusal(handshake(without="upgrade")).headers
-    wrong_version = refusal(handshake(sec_websocket_version="8"))
-    assert ("sec-websocket-version", "13") in wrong_version.headers
+UPGRADE = (("upgrade", "websocket"), ("connection", "upgrade"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "named", "headers"),
+    [
+        (handshake(method="POST"), "GET", (("allow", "GET"),)),
+        (handshake(version="1.0"), "HTTP/1.1", ()),
+        (handshake(without="host"), "Host", ()),
+        (handshake(without="upgrade"), "Upgrade", UPGRADE),
+        (handshake(without="connection"), "Connection", UPGRADE),
+        (
+            handshake(without="sec-websocket-version"),
+            "Sec-WebSocket-Version",
+            (*UPGRADE, ("sec-websocket-version", "13")),
+        ),
+        (handshake(without="sec-websocket-key"), "Sec-WebSocket-Key", ()),
+        (handshake(("content-length", "0")), "Content-Length", ()),
+        (handshake(sec_websocket_extensions=""), "Sec-WebSocket-Extensions", ()),
+    ],
+)
+def test_refusals_say_what_is_wrong_and_what_would_do(
+    request_: Request, named: str, headers: tuple[tuple[str, str], ...]
+) -> None:
+    refused = refusal(request_)
+    assert named in str(refused)
+    assert refused.headers == headers
 
 
 def test_is_upgrade_looks_at_the_upgrade_header_alone() -> None:

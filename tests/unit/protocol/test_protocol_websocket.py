@@ -8,6 +8,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
+from wsproto.frame_protocol import FrameProtocol
 
 from sidecar.limits import MESSAGE_BYTES_MAX, MESSAGE_FRAGMENTS_MAX
 from sidecar.protocol import frames
@@ -23,6 +24,7 @@ from sidecar.protocol.websocket import (
 )
 
 MASK = b"\x01\x02\x03\x04"
+NOT_UTF_8 = "a text or a close reason is not UTF-8"
 
 
 def a_client() -> ClientProtocol:
@@ -76,6 +78,8 @@ def the_violation(data: bytes) -> Violation:
 def test_a_new_connection_can_send() -> None:
     server = WebSocketConnection()
     assert server.can_send
+    assert not server.close_sent
+    assert not server.close_received
     assert server.ping(b"p") == frames.ping(b"p")
 
 
@@ -158,6 +162,12 @@ def test_violations(data: bytes, code: int) -> None:
     assert the_violation(data).code == code
 
 
+def test_a_violation_says_what_is_wrong() -> None:
+    assert the_violation(frame(3)) == Violation(1002, "Invalid opcode 0x3")
+    assert the_violation(text(b"\xff")) == Violation(1007, NOT_UTF_8)
+    assert the_violation(text(b"\xff", fin=False)) == Violation(1007, NOT_UTF_8)
+
+
 def compressed(payload: bytes) -> bytes:
     deflater = zlib.compressobj(wbits=-15)
     deflated = deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH)
@@ -170,7 +180,7 @@ def compressed(payload: bytes) -> bytes:
         (frame(Opcode.PING, rsv=4), Violation(1002, "RSV1 on a frame that can't be compressed")),
         (frame(Opcode.TEXT, b"\xff", rsv=4), Violation(1007, "a message can't be inflated")),
         (compressed(b"x" * 101), Violation(1009, "a message is longer than 100 bytes")),
-        (compressed(b"\xff"), Violation(1007, "a text or a close reason is not UTF-8")),
+        (compressed(b"\xff"), Violation(1007, NOT_UTF_8)),
         (compressed(b"x" * 100), Message("x" * 100)),
     ],
 )
@@ -212,6 +222,16 @@ def test_where_binary_messages_are_taken_they_are_put_together_likewise() -> Non
     ]
 
 
+@pytest.mark.parametrize("begun", [Opcode.TEXT, Opcode.BINARY])
+@pytest.mark.parametrize("whole", [text("y"), frame(Opcode.BINARY, b"y")])
+def test_no_message_begins_within_another(begun: int, whole: bytes) -> None:
+    server = WebSocketConnection(binary=True)
+    assert server.receive(frame(begun, b"x", fin=False)) == []
+    (violation,) = server.receive(whole)
+    assert isinstance(violation, Violation)
+    assert violation.code == 1002
+
+
 @pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
 @pytest.mark.parametrize("bytes_max", [10, 100, 200, 70_000, 200_000])
 def test_the_limit_of_a_message_is_the_one_that_is_told(opcode: int, bytes_max: int) -> None:
@@ -250,7 +270,7 @@ def test_after_the_peers_end_only_a_close_is_sent_and_once(last: bytes) -> None:
     server = WebSocketConnection()
     server.receive(last)
     assert not server.can_send
-    assert server.ping() == b""
+    assert server.ping(b"") == b""
     assert server.pong(b"") == b""
     assert server.close(1002, "no") == frames.close(1002, "no")
     assert server.close_sent
@@ -261,7 +281,7 @@ def test_p7_nothing_is_sent_after_our_close() -> None:
     assert server.close(1001) == frames.close(1001)
     assert not server.can_send
     assert server.close(1000) == b""
-    assert server.ping() == b""
+    assert server.ping(b"") == b""
     assert server.pong(b"late") == b""
     (closing,) = server.receive(close())
     assert isinstance(closing, CloseReceived)
@@ -463,3 +483,23 @@ def test_what_nobody_asks_for_is_not_read() -> None:
     (violation,) = events
     assert isinstance(violation, Violation)
     assert not server.can_send
+
+
+def test_whole_texts_are_read_at_once_and_the_rest_by_wsproto(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[bytes] = []
+    receive = FrameProtocol.receive_bytes
+
+    def spied(self: FrameProtocol, data: bytes) -> None:
+        seen.append(data)
+        receive(self, data)
+
+    monkeypatch.setattr(FrameProtocol, "receive_bytes", spied)
+    whole, ping = text("a"), frame(Opcode.PING, b"p")
+    server = WebSocketConnection()
+    assert server.receive(whole + ping + whole)[0::2] == [Message("a"), Message("a")]
+    assert seen == [ping]
+    assert server.receive(whole[:3]) == []
+    assert server.receive(whole[3:] + whole) == [Message("a"), Message("a")]
+    assert seen == [ping, whole[:3], whole[3:]]
