@@ -117,7 +117,8 @@ class LogReader:
 
     def _newer(self, segment: SegmentReader) -> Path | None:
         """The segment after this one. The name it should have is looked for each time, others
-        (a gap) and a log that was replaced a few times a second: listing costs ten times as much.
+        (a gap) and a log that was replaced or written anew a few times a second: listing costs ten
+        times as much.
         """
         expected = self.directory / segment_name(segment.height + 1)
         if expected != segment.path and _exists(expected):
@@ -130,6 +131,7 @@ class LogReader:
         newer = [path for path in list_segments(self.directory) if first_height(path) > read]
         if not newer:
             segment.check_in_place(newest=True)
+            segment.check_passed()
         return newer[0] if newer else None
 
     def _enter(self, path: Path, before: SegmentReader) -> None:

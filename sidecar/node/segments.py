@@ -114,10 +114,10 @@ class SegmentReader:
     def check_passed(self) -> None:
         """Raises `LogCorrupt` where the last record that was read is another one now. A node that
         is set back cuts its log and writes on; if that is over before anybody looks, nothing else
-        tells.
+        tells: what stands at our offset may look like the front of a long record.
         """
         offset, head = self._passed
-        if self._look(HEAD_BYTES, offset) != head:
+        if head and self._look(HEAD_BYTES, offset) != head:
             raise self._corrupt("the record before it was written again: the node was set back")
 
     def read_record(self) -> bytes | None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -241,6 +242,26 @@ def test_a_foreign_file_name_is_named_to_who_reads_already_too(tmp_path: Path) -
         (tmp_path / "70000000000000000001.seg").write_bytes(b"")
         with pytest.raises(LogCorrupt, match="20 digits"):
             list(iter(reader.next_block, None))
+
+
+def test_a_log_written_anew_is_not_waited_for_in_the_middle_of_a_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node was set back, and wrote so much that our offset is inside another record: it was
+    called silent until the next segment. Found by simulation.
+    """
+    monkeypatch.setattr(log, "LOG_LISTED_S", 0.0)
+    write(tmp_path, 3)
+    segment = only_segment(tmp_path)
+    with LogReader(tmp_path, chain="test") as reader:
+        assert len(list(iter(reader.next_block, None))) == 3
+        written = bytearray(segment.read_bytes() + struct.pack("<II", 60_000, 7) + b"and so on")
+        segment.write_bytes(written)
+        assert reader.next_block() is None  # it may be the front of block 4
+        written[-len(frame(encode_block(block(3)))) - len(b"12345678and so on") + 4] ^= 1  # a CRC
+        segment.write_bytes(written)
+        with pytest.raises(LogCorrupt, match="the node was set back"):
+            reader.next_block()
 
 
 def test_a_writer_goes_on_behind_a_torn_record(tmp_path: Path) -> None:
