@@ -25,6 +25,7 @@ from sidecar.limits import RECORD_BYTES_MAX, SNAPSHOT_CHUNK_ROWS, SNAPSHOTS_KEPT
 from sidecar.node.block_records import UNDECODABLE
 from sidecar.node.ipc import sync_directory
 from sidecar.node.records import HEAD_BYTES, crc32c, extend_crc32c, frame, unpack_head
+from sidecar.node.regular import open_regular
 from sidecar.node.unreadable import unreadable
 
 RowT = TypeVar("RowT")
@@ -211,7 +212,7 @@ class RowFileReader(Generic[RowT]):
     def _payloads(self) -> Iterator[bytes]:
         self._offset = 0
         try:
-            with self.path.open("rb") as file:
+            with os.fdopen(open_regular(self.path), "rb") as file:
                 while head := file.read(HEAD_BYTES):
                     yield self._payload(file, head)
         except OSError as error:
