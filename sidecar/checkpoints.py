@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 import anyio
 
-from sidecar.errors import ConfigInvalid
+from sidecar.errors import ConfigInvalid, SourceMissing
 from sidecar.limits import CHECKPOINT_LOOK_S, CHECKPOINT_NICE, CHECKPOINT_REST
 from sidecar.node.block_records import block_digest
 from sidecar.node.row_files import RowDirectory, RowFileHeader, RowFormat
@@ -113,6 +113,7 @@ class Checkpoints:
         self.why = ""
         self.rows = 0  # of the one that is being written, or was last
         self._given_up = False
+        self._left: list[Path] = []  # what can't be deleted, as far as that was said
 
     async def run(self) -> None:
         """Writes one whenever it is due, until cancelled. Between two blocks only: whoever applies
@@ -232,6 +233,15 @@ class Checkpoints:
         self.written += 1
         self.bytes, self.written_at = size, time.time()
         _log.info("checkpoint written", height=height, bytes=size, seconds=seconds, **more)
+        self._tell_left(height)
+
+    def _tell_left(self, height: int) -> None:
+        """What the writer could not delete; its own process says nothing."""
+        with suppress(SourceMissing):
+            for path in CHECKPOINTS.surplus(self._path, height):
+                if path not in self._left:
+                    self._left.append(path)
+                    _log.warning("old checkpoint not deleted", path=str(path))
 
     def _note_failure(self, height: int, reason: str) -> None:
         self.failures += 1
