@@ -14,6 +14,7 @@ import fcntl
 import gc
 import os
 import signal
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +23,7 @@ from typing import Any, NoReturn
 
 import anyio
 
-from sidecar.errors import ConfigInvalid
+from sidecar.errors import ConfigInvalid, SourceMissing
 from sidecar.limits import CHECKPOINT_LOOK_S, CHECKPOINT_NICE, CHECKPOINT_REST
 from sidecar.node.block_records import block_digest
 from sidecar.node.row_files import RowDirectory, RowFileHeader, RowFormat
@@ -37,6 +38,7 @@ _log = get_log("app")
 FORMAT = "sidecar-checkpoint/1"
 _FILE_MODE, _DIRECTORY_MODE = 0o640, 0o750  # where tokens are needed, not everybody may read
 _ANYBODY = 0o002
+_ROOT = 0
 CHECKPOINTS: RowFormat[Any] = RowFormat(FORMAT, "checkpoint", ".ckpt", ROW_TYPES, mode=_FILE_MODE)
 _FAILED = 255  # exit code of a child that failed with anything but an error of the system
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -45,28 +47,49 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def open_directory(settings: CheckpointSettings) -> RowDirectory[Any] | None:
     """The directory of the checkpoints, made where it is not there and swept of what a killed
     writer left; None where none is set. Raises `ConfigInvalid` where it can't be written, or by
-    everybody: a checkpoint that somebody else has put there would be believed.
+    others, too: a checkpoint that somebody else has put there would be believed.
     """
     if not settings.directory:
         return None
     path = Path(settings.directory)
     try:
         path.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-        everybodys = path.stat().st_mode & _ANYBODY
+        others = who_else_writes(path)
         CHECKPOINTS.sweep(path)
     except OSError as error:
         what = f"checkpoint.directory: can't write {path}: {error.strerror}"
         raise ConfigInvalid(what) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise ConfigInvalid(f"checkpoint.directory: may not write {path}")
-    if everybodys:
-        what = f"everybody may write {path}, and what is there is believed; chmod o-w"
-        raise ConfigInvalid(f"checkpoint.directory: {what}")
+    if others is not None:
+        raise ConfigInvalid(f"checkpoint.directory: {others}")
     return RowDirectory(path, CHECKPOINTS)
 
 
+def who_else_writes(path: Path) -> str | None:
+    """Who, but root, we and our group, can put something into a directory or another one in its
+    place, and what to do about it; None where nobody can. In a sticky directory, as /tmp is, nobody
+    moves what is not his. Raises `OSError`. O(parents).
+    """
+    place = path.resolve(strict=True)
+    found = place.stat()
+    if found.st_uid not in (_ROOT, os.geteuid()):
+        whose = f"{path} is user {found.st_uid}'s, and what is there is believed"
+        return f"{whose}; chown it to the sidecar's user ({os.geteuid()}), or set another one"
+    if found.st_mode & _ANYBODY:
+        return f"everybody may write {path}, and what is there is believed; chmod o-w"
+    for parent in place.parents:
+        mode = parent.stat().st_mode
+        if mode & _ANYBODY and not mode & stat.S_ISVTX:
+            moved = f"put another directory in the place of {path}, and be believed"
+            return f"everybody may write {parent}, {moved}; chmod o-w or +t"
+    return None
+
+
 def find_directory(settings: CheckpointSettings) -> RowDirectory[Any] | None:
-    """The directory, to read what another process writes there; None where there is none."""
+    """The directory, to read what another process writes there, which has looked who else does
+    (`open_directory`); None where there is none.
+    """
     if not settings.directory or not Path(settings.directory).is_dir():
         return None
     return RowDirectory(Path(settings.directory), CHECKPOINTS)
@@ -113,6 +136,7 @@ class Checkpoints:
         self.why = ""
         self.rows = 0  # of the one that is being written, or was last
         self._given_up = False
+        self._left: list[Path] = []  # what can't be deleted, as far as that was said
 
     async def run(self) -> None:
         """Writes one whenever it is due, until cancelled. Between two blocks only: whoever applies
@@ -232,6 +256,15 @@ class Checkpoints:
         self.written += 1
         self.bytes, self.written_at = size, time.time()
         _log.info("checkpoint written", height=height, bytes=size, seconds=seconds, **more)
+        self._tell_left(height)
+
+    def _tell_left(self, height: int) -> None:
+        """What the writer could not delete; its own process says nothing."""
+        with suppress(SourceMissing):
+            for path in CHECKPOINTS.surplus(self._path, height):
+                if path not in self._left:
+                    self._left.append(path)
+                    _log.warning("old checkpoint not deleted", path=str(path))
 
     def _note_failure(self, height: int, reason: str) -> None:
         self.failures += 1

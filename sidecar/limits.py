@@ -104,6 +104,7 @@ LOOP_LAG_INTERVAL_S = 0.1
 LOG_REPEATS_SHOWN = 10  # lines of one kind, then they are counted only,
 LOG_REPEATS_S = 10.0  # until so long after the first of them
 LOG_REPEATS_KEPT = 1000  # kinds
+LAST_WORDS_S = 1.0  # for room to print why a process ends; before that nothing waits for it
 TRACED_ORDERS_PER_S = 50  # whatever their senders wish
 TRACING_EXPORT_TIMEOUT_S = 5  # of one batch
 TRACING_FLUSH_S = 2.0  # at the end

@@ -18,6 +18,7 @@ from sidecar.state.health import BEHIND, GAP, LIVE, RESYNCING, STALE, Health
 from sidecar.telemetry import process
 from sidecar.telemetry.counts import Counts
 from sidecar.telemetry.metrics import Samples, Value, histogram
+from sidecar.telemetry.outlet import STDERR
 from sidecar.vital import VitalTasks
 
 Sample = tuple[str, list[str], Value]
@@ -39,6 +40,7 @@ def of_process() -> Iterator[Sample]:
     yield "build_info", [__version__, platform.python_version()], 1
     for name, value in process.usage().items():
         yield name, [], value
+    yield "log_lines_lost_total", [], STDERR.lost
 
 
 def of_counts(counts: Counts) -> Iterator[Sample]:

@@ -12,7 +12,9 @@ from typing import Any
 from sidecar import __version__
 from sidecar.cli import demo, devnet, doctor, log, replay, serve, status, token, watch, worker
 from sidecar.errors import SidecarError
+from sidecar.limits import LAST_WORDS_S
 from sidecar.misspelt import nearest
+from sidecar.telemetry.outlet import STDERR, stand_in_for_stderr
 from sidecar.telemetry.printable import block
 
 _COMMANDS: dict[str, ModuleType] = {
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code: 0 done, 1 failed with a reason on stderr, 2
     misused, 70 a bug.
     """
+    stand_in_for_stderr()
     options = _parse(arguments)
     run: Callable[[argparse.Namespace], int | None] = options.run
     try:
@@ -86,12 +89,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fail(error: SidecarError) -> int:
+    STDERR.patience_s = LAST_WORDS_S
     print(block(f"sidecar: {type(error).__name__}: {error}"), file=sys.stderr)
     return 1
 
 
 def _fail_unknown(error: BaseException) -> int:
     """A bug: with its traceback, and the reason in the last line."""
+    STDERR.patience_s = LAST_WORDS_S
     traceback.print_exception(error)
     first = error
     while isinstance(first, BaseExceptionGroup):

@@ -9,7 +9,7 @@ import argparse
 import faulthandler
 import os
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
@@ -26,6 +26,7 @@ from sidecar.service.deaths import Deaths
 from sidecar.service.notify import Notifier
 from sidecar.settings import Settings
 from sidecar.telemetry.logs import configure_logs
+from sidecar.telemetry.outlet import Outlet
 from sidecar.workers.role import Role
 from sidecar.workers.supervisor import Supervisor
 
@@ -89,5 +90,6 @@ async def _serve(
 def _announce(host: str, port: int) -> None:
     shown = f"[{host}]" if ":" in host else host
     said = f"ws://{shown}:{port}/ws and http://{shown}:{port}/info" if port else f"at {host}"
-    with suppress(OSError):  # whoever read our output may have gone; the log has it, too
-        print(f"serving {said}", flush=True)
+    out = Outlet(1).open()  # nobody may read our output; the log has it, too
+    out.write(f"serving {said}\n")
+    out.close()

@@ -109,6 +109,9 @@ def _counted(metrics: Metrics) -> Iterator[str]:
         size = metrics.get("sidecar_checkpoint_bytes")
         bytes_shown = f", {size[0].value / _MIB:.1f} MiB" if size else ""
         yield f"written      {age[0].value:.0f} s ago{bytes_shown}"
+    lost = metrics.get("sidecar_log_lines_lost_total")
+    if lost and lost[0].value:
+        yield f"log          {lost[0].value:.0f} lines could not be written"
     build = metrics.get("sidecar_build_info")
     if build:
         labels = build[0].labels

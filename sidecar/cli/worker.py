@@ -71,16 +71,29 @@ async def _obey_supervisor(app: App) -> None:
 
 
 async def _report(app: App, where: list[tuple[str, int]]) -> None:
+    unsent = b""
     try:
         while True:
-            _say(app, where)
+            unsent = send_report(sys.stdout.fileno(), _report_of(app, where), unsent)
             await anyio.sleep(WORKER_REPORT_S)
-    finally:
-        _say(app, where)  # what was counted last: what the process dies of, perhaps
+    finally:  # what was counted last: what the process dies of, perhaps
+        send_report(sys.stdout.fileno(), _report_of(app, where), unsent)
 
 
-def _say(app: App, where: list[tuple[str, int]]) -> None:
+def _report_of(app: App, where: list[tuple[str, int]]) -> bytes:
     address = where[0] if where else None
     report = Report(app.parts.report(), address, app.parts.samples(), app.progress())
-    with suppress(BlockingIOError, BrokenPipeError):
-        os.write(sys.stdout.fileno(), msgspec.json.encode(report) + b"\n")
+    return msgspec.json.encode(report) + b"\n"
+
+
+def send_report(fd: int, report: bytes, unsent: bytes) -> bytes:
+    """Returns what is left of the report of which only a part found room: it goes before the next
+    one, else the supervisor would take both for nonsense. One that found none at all is dropped.
+    """
+    for data in (unsent, report):
+        sent = 0
+        with suppress(BlockingIOError, BrokenPipeError):
+            sent = os.write(fd, data)
+        if sent < len(data):
+            return data[sent:] if sent or data is unsent else b""
+    return b""

@@ -6,6 +6,7 @@ from pathlib import Path
 from sidecar.limits import RECORD_BYTES_MAX
 from sidecar.node.block_records import PEEK_BYTES, peek_height
 from sidecar.node.records import HEAD_BYTES, unpack_head
+from sidecar.node.regular import open_regular
 from sidecar.node.segments import first_height, list_segments
 from sidecar.node.unreadable import unreadable
 
@@ -55,7 +56,7 @@ def last_height(segment: Path) -> int:
     Raises `SourceMissing`, `LogCorrupt` (a name).
     """
     try:
-        fd = os.open(segment, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_regular(segment)
     except OSError as error:
         raise unreadable(segment, error) from error
     try:

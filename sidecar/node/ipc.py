@@ -13,6 +13,7 @@ import msgspec
 
 from sidecar.errors import LogCorrupt, SourceMissing
 from sidecar.node.block_records import UNDECODABLE
+from sidecar.node.regular import open_regular
 from sidecar.node.segments import FORMAT
 from sidecar.node.unreadable import unreadable
 
@@ -55,7 +56,8 @@ class IpcDirectory:
         can't be.
         """
         try:
-            info = msgspec.json.decode(self.chain_file.read_bytes(), type=ChainInfo)
+            with os.fdopen(open_regular(self.chain_file), "rb") as file:
+                info = msgspec.json.decode(file.read(), type=ChainInfo)
         except FileNotFoundError as error:
             raise SourceMissing(
                 "no chain.json; start the node, or point `source.path` at its IPC directory",

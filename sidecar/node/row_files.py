@@ -11,6 +11,7 @@ decodes one chunk at a time while its rows are used.
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
@@ -20,11 +21,12 @@ from typing import Any, BinaryIO, Generic, Literal, TypeVar
 
 import msgspec
 
-from sidecar.errors import SnapshotInvalid
+from sidecar.errors import SnapshotInvalid, SourceMissing
 from sidecar.limits import RECORD_BYTES_MAX, SNAPSHOT_CHUNK_ROWS, SNAPSHOTS_KEPT
 from sidecar.node.block_records import UNDECODABLE
 from sidecar.node.ipc import sync_directory
 from sidecar.node.records import HEAD_BYTES, crc32c, extend_crc32c, frame, unpack_head
+from sidecar.node.regular import open_regular
 from sidecar.node.unreadable import unreadable
 
 RowT = TypeVar("RowT")
@@ -92,13 +94,24 @@ class RowFormat(Generic[RowT]):
         return sorted(found, reverse=True)
 
     def sweep(self, directory: Path) -> None:
-        """Deletes what a writer left half written. Raises `OSError`."""
+        """Deletes what a writer left half written, as far as it can be. Raises `OSError`."""
         for left_behind in directory.glob(f".*{self.suffix}*.tmp"):
-            left_behind.unlink(missing_ok=True)
+            with suppress(OSError):
+                left_behind.unlink()
+
+    def surplus(self, directory: Path, height: int) -> Iterator[Path]:
+        """What has no use beside a file of that height: those above it (of a chain that was
+        replaced), all but the newest two, and what has the name of one and is none. O(names).
+
+        Raises `SourceMissing`.
+        """
+        found = self.list(directory)
+        kept = [path for path in found if int(path.stem) <= height and path.is_file()]
+        yield from (path for path in found if path not in kept[:SNAPSHOTS_KEPT])
 
     def write(self, directory: Path, header: RowFileHeader, rows: Iterable[RowT]) -> Path:
-        """Writes a file so that it is there whole or not at all, and deletes those above it (of a
-        chain that was replaced) and all but the newest two. O(rows).
+        """Writes a file so that it is there whole or not at all, and deletes what is `surplus`
+        then, as far as it can be. O(rows).
 
         Raises `OSError`; then nothing is left behind.
         """
@@ -110,10 +123,10 @@ class RowFormat(Generic[RowT]):
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        files = self.list(directory)
-        newest = files.index(path)
-        for other in (*files[:newest], *files[newest + SNAPSHOTS_KEPT :]):
-            other.unlink(missing_ok=True)
+        with suppress(SourceMissing):  # written it is, all the same
+            for other in self.surplus(directory, header.height):
+                with suppress(OSError):
+                    other.unlink()
         sync_directory(directory)
         return path
 
@@ -211,7 +224,7 @@ class RowFileReader(Generic[RowT]):
     def _payloads(self) -> Iterator[bytes]:
         self._offset = 0
         try:
-            with self.path.open("rb") as file:
+            with os.fdopen(open_regular(self.path), "rb") as file:
                 while head := file.read(HEAD_BYTES):
                     yield self._payload(file, head)
         except OSError as error:

@@ -11,6 +11,7 @@ from sidecar.errors import LogCorrupt, LogGap
 from sidecar.limits import RECORD_BYTES_MAX
 from sidecar.node.block_records import UNDECODABLE, decode_block, peek_height
 from sidecar.node.records import HEAD_BYTES, crc32c, unpack_head
+from sidecar.node.regular import open_regular
 from sidecar.node.transitions import Block
 from sidecar.node.unreadable import unreadable
 
@@ -48,7 +49,7 @@ class SegmentReader:
         self._head = b""  # of the record at the offset
         self._passed = 0, b""  # the last record that was read: its offset, its head
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = open_regular(path)
         except OSError as error:
             raise unreadable(path, error) from error
 

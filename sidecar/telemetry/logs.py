@@ -1,15 +1,18 @@
 """Structured logs: one line per event worth waking for, JSON under systemd, readable on a
-terminal. Repeats are counted, secrets taken out (docs/logs.md).
+terminal. Repeats are counted, secrets taken out, and what can't be written ends nothing
+(docs/logs.md).
 """
 
 import logging
 import sys
 from textwrap import indent
+from typing import TextIO
 
 import anyio
 import structlog
 
 from sidecar.limits import LOG_REPEATS_S
+from sidecar.telemetry.outlet import STDERR
 from sidecar.telemetry.printable import block, line
 from sidecar.telemetry.redact import redact
 from sidecar.telemetry.repeats import Event, Repeats
@@ -25,9 +28,10 @@ LEVELS = {
 
 def configure_logs(level: str, style: str) -> None:
     """`level` is a key of `LEVELS`; `style` is "json", "text", or "auto": text on a terminal.
-    Logs go to stderr.
+    Logs go to stderr, which is not waited for any more.
     """
     _REPEATS.clear()
+    STDERR.patience_s = 0.0
     text = style == "text" or (style == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -46,9 +50,34 @@ def configure_logs(level: str, style: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_Lines(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+class _Lines:
+    """Makes itself what structlog writes to: a stream's lines, and among them how many are
+    missing.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, *_: object) -> "_Lines":
+        return self
+
+    def msg(self, text: str) -> bool:
+        """Always true: a line has come as far as this."""
+        self._stream.write(f"{text}\n")
+        STDERR.tell_lost(_say_lost)
+        return True
+
+    debug = info = warning = error = critical = exception = msg
+
+
+def _say_lost(lines: int, reason: str) -> object:
+    log = get_log("logs")
+    return log.error("log lines were lost", lines=lines, reason=reason)
 
 
 async def tell_repeats() -> None:

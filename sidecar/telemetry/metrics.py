@@ -96,6 +96,7 @@ METRICS = (
     _pauses("loop_lag_seconds", "how late the event loop was, ten times a second"),
     _pauses("gc_pause_seconds", "full garbage collections"),
     Metric("task_deaths_total", COUNTER, SUM, "vital tasks that failed", ("task",)),
+    Metric("log_lines_lost_total", COUNTER, SUM, "lines of the log that could not be written"),
     Metric("workers", GAUGE, SUM, "processes that run, and that are wanted", ("state",)),
     Metric("worker_ends_total", COUNTER, SUM, "workers that ended unasked"),
     Metric("build_info", GAUGE, HIGHEST, "1", ("version", "python")),

@@ -1,18 +1,24 @@
 """What a machine runs out of, or takes away: descriptors, permissions, disk, inotify, time."""
 
+import fcntl
 import os
 import re
 import resource
 import signal
 import subprocess
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosedOK
+from websockets.sync.client import connect
 
 from sidecar.node.hyperliquid.reader import STREAMS
+from sidecar.protocol.closecodes import CloseCode
 from tests.faults.recording import MARK, Recording
 from tests.faults.scripted import SEGMENT
 from tests.faults.stages import Clean, Stage, Stages
@@ -186,6 +192,7 @@ def test_disk_full(recording: Recording, clean: object, tmp_path: Path) -> None:
         try:
             since = stage.told()
             filler = fill(disk)
+            fill_last_page(next(disk.glob("serve-*.log")))
             start = len(stage.server.output)
             before = set((disk / "own").glob("*.ckpt"))
             stage.play(10)
@@ -197,13 +204,131 @@ def test_disk_full(recording: Recording, clean: object, tmp_path: Path) -> None:
             assert stage.settle() == []
             assert set((disk / "own").iterdir()) == before
             assert stage.recorder.feed[since:] == []
+            assert lines_lost(stage.server.operator_port)
+            assert len(stage.server.output) == start
             filler.unlink()
             stage.play(6)
             said(stage, "checkpoint written", start)
+            said(stage, "No space left on device.*log lines were lost", start)
             assert stage.settle() == []
             assert stage.server.stop() == 0
         finally:
             stage.close()
+
+
+def fill_last_page(log: Path) -> None:
+    """What it has of its last page: no disk is needed for that."""
+    with log.open("ab") as file:
+        file.write(b"\n" * (-log.stat().st_size % 4096))
+
+
+def lines_lost(port: int) -> int:
+    url = f"http://127.0.0.1:{port}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as response:
+        page = response.read().decode()
+    found = re.search(r"^sidecar_log_lines_lost_total (\S+)$", page, re.MULTILINE)
+    assert found is not None
+    return int(float(found[1]))
+
+
+class LogPipe:
+    """A pipe for the sidecar's log, and its reader."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self._reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self._read = b""
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.go_on()
+
+    @property
+    def text(self) -> str:
+        return self._read.decode(errors="replace")
+
+    def go_on(self) -> None:
+        self._stopped.clear()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def stall(self) -> None:
+        """Nothing is read any more; a page has room."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+            fcntl.fcntl(self._reader, fcntl.F_SETPIPE_SZ, 4096)
+
+    def close(self) -> None:
+        """The reader is gone."""
+        self.stall()
+        with suppress(OSError):
+            os.close(self._reader)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            with suppress(BlockingIOError):
+                self._read += os.read(self._reader, 1 << 16)
+            time.sleep(0.001)
+
+
+def a_line(stage: Stage) -> None:
+    """Of the log, or some: a connection."""
+    with connect(stage.server.ws_url):
+        pass
+
+
+@pytest.fixture(params=["stalled", "gone"])
+def piped(
+    request: pytest.FixtureRequest, recording: Recording, clean: object, tmp_path: Path
+) -> Iterator[tuple[Stage, LogPipe, str]]:
+    """A sidecar that logs all it can into a pipe, and what becomes of its reader."""
+    run: Clean = clean("native")  # type: ignore[operator]
+    pipe = LogPipe(tmp_path / "pipe")
+    into = ("sh", "-c", 'exec "$@" 2>"$0"', str(tmp_path / "pipe"))
+    try:
+        stage = Stage("native", run, recording, tmp_path, "--log-level=debug", before=into)
+        try:
+            yield stage, pipe, request.param
+        finally:
+            stage.close()
+    finally:
+        pipe.close()
+
+
+def test_nobody_reads_the_log(piped: tuple[Stage, LogPipe, str]) -> None:
+    """Serving goes on, the end is polite, and what was lost is counted; where somebody reads again
+    it is said.
+    """
+    stage, pipe, fate = piped
+    since = stage.told()
+    found = re.search(r'"port": (\d+), "event": "operators are answered"', pipe.text)
+    assert found is not None
+    port = int(found[1])
+    assert not lines_lost(port)
+    (pipe.close if fate == "gone" else pipe.stall)()
+    deadline = time.monotonic() + 60
+    while lines_lost(port) < 5:
+        assert time.monotonic() < deadline
+        a_line(stage)
+    stage.play(10)
+    assert stage.settle() == []
+    assert stage.recorder.feed[since:] == []
+    assert stage.server.get("/healthz", port)[0] == 200
+    if fate == "stalled":
+        pipe.go_on()
+        while not re.search("nobody reads it.*log lines were lost", pipe.text):
+            assert time.monotonic() < deadline
+            a_line(stage)
+        pipe.stall()
+        for _ in range(30):
+            a_line(stage)
+    with connect(stage.server.ws_url) as client:
+        assert stage.server.stop() == 0
+        with pytest.raises(ConnectionClosedOK) as told:
+            client.recv()
+    assert told.value.rcvd is not None
+    assert told.value.rcvd.code == CloseCode.GOING_AWAY
 
 
 def checkpoint_failures(stage: Stage) -> int:

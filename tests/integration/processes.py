@@ -30,7 +30,7 @@ class Process:
     ) -> None:
         self._output = output
         known = {"PYTHONUNBUFFERED": "1", "SIDECAR_OPERATOR_PORT": "0"}
-        with output.open("wb") as file:
+        with output.open("ab") as file:
             self._process = subprocess.Popen(
                 (*command, *arguments),
                 stdin=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from examiner import NOBODY
 from patients import ENVIRONMENT, REAL, Examiner, Patient
 from processes import Process, Serve
 from sidecar.devnet.hyperliquid.files import STREAMS
@@ -545,6 +546,8 @@ def test_a_sidecar_that_runs_is_not_in_its_own_way(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
+    os.chown(patient.own, os.geteuid(), NOBODY)  # whose checkpoints are believed
+    patient.own.chmod(0o770)
     own = ("--checkpoint-directory", str(patient.own))
     server = serve("--source-path", str(patient.ipc.root), "--operator-port", port, *own)
     patient.settings |= {"server-port": str(server.port), "operator-port": port}

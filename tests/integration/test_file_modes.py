@@ -4,6 +4,9 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,3 +90,67 @@ def test_a_directory_that_everybody_may_write_is_refused(tmp_path: Path) -> None
     own.chmod(0o1777)
     with pytest.raises(ConfigInvalid, match="everybody may write"):
         open_directory(CheckpointSettings(str(own)))
+
+
+ROOT, NOBODY = 0, 65534
+as_root = pytest.mark.skipif(os.geteuid() != ROOT, reason="only root gives files away")
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o755, 0o700, 0o770])
+def test_a_directory_of_another_user_is_refused(tmp_path: Path, mode: int) -> None:
+    own = tmp_path / "own"
+    own.mkdir(mode)
+    os.chown(own, NOBODY, NOBODY)
+    with pytest.raises(ConfigInvalid, match=f"own is user {NOBODY}'s.*chown"):
+        open_directory(CheckpointSettings(str(own)))
+
+
+@pytest.mark.parametrize("above", ["a", "a/b"])
+def test_a_directory_that_everybody_may_move_away_is_refused(tmp_path: Path, above: str) -> None:
+    own = tmp_path / "a" / "b" / "own"
+    own.mkdir(0o750, parents=True)
+    (tmp_path / above).chmod(0o777)
+    link = tmp_path / "link"
+    link.symlink_to(own)
+    for path in (own, link):
+        with pytest.raises(ConfigInvalid, match=f"everybody may write .*{above}, .*chmod"):
+            open_directory(CheckpointSettings(str(path)))
+    (tmp_path / above).chmod(0o1777)
+    assert open_directory(CheckpointSettings(str(link))) is not None
+
+
+@pytest.fixture
+def everybodys() -> Iterator[Path]:
+    """A directory in /tmp, which everybody may look into."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("owners", "user"),
+    [
+        ({"var": ROOT, "var/private": ROOT, "var/private/sidecar": NOBODY}, NOBODY),
+        ({"var": ROOT, "var/private": ROOT, "var/private/sidecar": ROOT}, ROOT),
+        ({"var": ROOT, "var/private": ROOT, "var/private/sidecar": ROOT}, NOBODY),
+        ({"var": NOBODY, "var/private": NOBODY, "var/private/sidecar": NOBODY}, NOBODY),
+    ],
+    ids=["a state directory", "of root", "of root for a group", "a home"],
+)
+def test_usual_places_are_taken(everybodys: Path, owners: dict[str, int], user: int) -> None:
+    """As systemd makes them, with a dynamic user's behind a link; a directory below is made."""
+    for name, owner in owners.items():
+        (everybodys / name).mkdir(0o755)
+        os.chown(everybodys / name, owner, NOBODY)
+    state = everybodys / "var" / "sidecar"
+    state.symlink_to("private/sidecar")
+    (everybodys / "var/private/sidecar").chmod(0o775)
+    code = (
+        "import os, sys; from sidecar.checkpoints import *; "
+        f"os.setgid({NOBODY}); os.setuid({user}); "
+        f"assert open_directory(CheckpointSettings({str(state)!r})) is not None; "
+        f"assert open_directory(CheckpointSettings({str(state / 'checkpoints')!r})) is not None"
+    )
+    subprocess.run((sys.executable, "-c", code), check=True, timeout=60)

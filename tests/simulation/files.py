@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from sidecar.node import extent, follow, log_writer, segments
+from sidecar.node import extent, follow, log_writer, regular, segments
 from tests.simulation.context import sidecar_of_task
 from tests.simulation.network import Network
 
@@ -43,7 +43,7 @@ class Faults:
     def installed(self) -> Iterator[None]:
         """While this holds, the product's calls go through here."""
         with ExitStack() as stack:
-            for module in (segments, extent):
+            for module in (segments, extent, regular):
                 stack.enter_context(mock.patch.object(module, "os", _ReaderOs(self)))
             stack.enter_context(mock.patch.object(log_writer, "os", _WriterOs(self)))
             inotify = lambda nonblocking: SimulatedInotify(self)  # noqa: E731

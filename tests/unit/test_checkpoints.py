@@ -127,6 +127,37 @@ async def test_the_newest_two_are_kept(directory: RowDirectory[Any]) -> None:
     assert [int(path.stem) for path in directory.list()] == [6, 5]
 
 
+@pytest.mark.parametrize("height", [999_999, 1, 4])
+async def test_what_can_not_be_deleted_is_said_once_and_stands_in_no_ones_way(
+    directory: RowDirectory[Any], capsys: pytest.CaptureFixture[str], height: int
+) -> None:
+    """It was a failure of each checkpoint, after it had been written, and all of them stayed."""
+    odd = directory.path / CHECKPOINTS.file_name(height)
+    odd.mkdir()
+    state = state_of()
+    kept = writer(directory, state)
+    for _ in range(3):
+        step(state)
+        await kept._write_beside()
+        kept.height = 0
+        kept.write_last()
+    assert (kept.failures, kept.written) == ((2, 4) if height == 4 else (0, 6))
+    assert {int(path.stem) for path in directory.list()} == {
+        height,
+        5,
+        *({3} if height == 4 else {4}),
+    }
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("old checkpoint not deleted") == 1
+
+
+async def test_what_is_left_half_written_and_can_not_be_deleted_keeps_no_one_from_starting(
+    directory: RowDirectory[Any],
+) -> None:
+    CHECKPOINTS.temporary(directory.path / CHECKPOINTS.file_name(7), 4711).mkdir()
+    assert open_directory(CheckpointSettings(str(directory.path))) is not None
+
+
 async def test_a_child_that_is_still_writing_ends_with_the_process(
     directory: RowDirectory[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

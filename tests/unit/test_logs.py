@@ -5,6 +5,7 @@ documented.
 import ast
 import io
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from sidecar.limits import LOG_REPEATS_KEPT, LOG_REPEATS_S, LOG_REPEATS_SHOWN
 from sidecar.telemetry import logs, printable
+from sidecar.telemetry.outlet import Outlet
 from sidecar.telemetry.redact import HIDDEN, redact
 from sidecar.telemetry.repeats import Repeats
 
@@ -183,6 +185,57 @@ def test_lines_are_json_with_secrets_out(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "ValueError" in lines[0]["exception"]
     assert lines[0]["timestamp"].endswith("Z")
     assert len(lines) == 1 + LOG_REPEATS_SHOWN
+
+
+@pytest.mark.usefixtures("configured")
+def test_how_many_lines_are_missing_is_said_once_lines_are_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    with path.open("wb") as kept, open("/dev/full", "wb") as full:  # noqa: PTH123
+        out = Outlet(os.dup(full.fileno())).open()
+        monkeypatch.setattr("sys.stderr", out)
+        monkeypatch.setattr(logs, "STDERR", out)
+        logs.configure_logs("error", "json")
+        log = logs.get_log("room")
+        for number in range(3):
+            log.error("lost", n=number)
+        os.dup2(kept.fileno(), out.fileno())
+        for number in range(2):
+            log.error("written", n=number)
+        os.dup2(full.fileno(), out.fileno())
+        log.error("another is lost")
+        os.close(out.fileno())
+    told = [json.loads(one) for one in path.read_text().splitlines()]
+    assert [one["event"] for one in told] == ["written", "log lines were lost", "written"]
+    assert (told[1]["lines"], told[1]["reason"]) == (3, "No space left on device")
+    assert out.lost == 4
+
+
+@pytest.mark.usefixtures("configured")
+def test_what_was_lost_is_told_later_where_it_would_be_a_repetition_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    clock = Clock()
+    with path.open("wb") as kept, open("/dev/full", "wb") as full:  # noqa: PTH123
+        out = Outlet(os.dup(full.fileno())).open()
+        monkeypatch.setattr("sys.stderr", out)
+        monkeypatch.setattr(logs, "STDERR", out)
+        monkeypatch.setattr(logs, "_REPEATS", Repeats(clock))
+        logs.configure_logs("debug", "json")
+        log = logs.get_log("room")
+        for _ in range(2 * LOG_REPEATS_SHOWN):
+            os.dup2(full.fileno(), out.fileno())
+            log.debug("lost")
+            os.dup2(kept.fileno(), out.fileno())
+            log.debug("written")
+        clock.now = LOG_REPEATS_S
+        log.debug("written")
+        os.close(out.fileno())
+    told = [json.loads(one) for one in path.read_text().splitlines()]
+    missing = [one["lines"] for one in told if one["event"] == "log lines were lost"]
+    assert missing == [*LOG_REPEATS_SHOWN * [1], LOG_REPEATS_SHOWN]
 
 
 EVIL = "a\n2026 [error] forged\x1b[2J\x1b]0;title\x07\x7f\x9b31m\u2028\u202eb"

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from sidecar.errors import LogCorrupt, SourceMissing
 from sidecar.limits import LINE_BYTES_MAX, READ_BYTES
+from sidecar.node.regular import open_regular
 from sidecar.node.unreadable import unreadable
 
 
@@ -107,7 +108,7 @@ class LineFile:
 def open_file(path: Path) -> int | None:
     """A descriptor, or None where there is no such file (any more). Raises `SourceMissing`."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return open_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -21,6 +21,7 @@ import msgspec
 
 from sidecar.errors import SnapshotInvalid, SourceMissing
 from sidecar.limits import L4_INDEX_BYTES
+from sidecar.node.regular import open_regular
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _EDGE_BYTES = 4096  # room for the start of a coin, white space included
@@ -52,11 +53,11 @@ class SnapshotText:
         self.path = path
         self._content: bytes | None = None
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = open_regular(path)
             weakref.finalize(self, os.close, self._fd)
             self.size = os.fstat(self._fd).st_size
             if os.pread(self._fd, 2, 0) == _GZIP_MAGIC:
-                self._content = _decompressed(path)
+                self._content = _decompressed(path, self._fd)
                 self.size = len(self._content)
         except OSError as error:
             what = f"can't read the snapshot: {error.strerror}"
@@ -132,8 +133,9 @@ class SnapshotIndex:
         return tail_offset + end
 
 
-def _decompressed(path: Path) -> bytes:
+def _decompressed(path: Path, fd: int) -> bytes:
     try:
-        return gzip.decompress(path.read_bytes())
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            return gzip.decompress(file.read())
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise SnapshotInvalid(f"the snapshot can't be decompressed: {error}", path=path) from error

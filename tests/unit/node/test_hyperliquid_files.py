@@ -268,7 +268,7 @@ def test_lost_permission_is_named(
 def test_a_directory_in_place_of_a_file_is_named(node: FakeNode, tail: Tail) -> None:
     path = node.path(DIFFS)
     path.mkdir(parents=True)
-    with pytest.raises(SourceMissing, match="can't read: Is a directory") as raised:
+    with pytest.raises(SourceMissing, match="can't be read: Is a directory") as raised:
         tail.read()
     assert raised.value.path == path
 
