@@ -15,6 +15,7 @@ sidecar_subscribers{channel="trades"} 0
 sidecar_orders_total{outcome="refused_by_chain"} 2.0
 sidecar_checkpoint_age_seconds 61.2
 sidecar_checkpoint_bytes 1.048576e+06
+sidecar_log_lines_lost_total 3.0
 sidecar_build_info{python="3.11.7",version="a \"b\""} 1
 """
 READY = {"ready": True, "height": 7, "feed": {"state": "live", "reason": ""}}
@@ -36,6 +37,7 @@ def test_what_was_counted_is_shown() -> None:
         "             5 l2Book",
         "orders       2 refused by chain",
         "written      61 s ago, 1.0 MiB",
+        "log          3 lines could not be written",
         r"version      a \"b\", Python 3.11.7",
     ]
 
