@@ -15,7 +15,7 @@ from sidecar.errors import RequestInvalid, StateUnavailable
 from sidecar.node.transitions import Block
 from sidecar.state.candles import INTERVALS
 from sidecar.state.chain import ChainState
-from sidecar.state.checkpoint import checkpoint_rows, restore_rows
+from sidecar.state.checkpoint import checkpoint_rows, restorer
 from sidecar.state.health import Bounds, Health
 from sidecar.state.users import User
 
@@ -86,7 +86,7 @@ class Reader:
     def _check_checkpoint(self) -> None:
         state, restored = self.state, ChainState(strict=False)
         rows = list(checkpoint_rows(state))
-        restore_rows(restored, state.height, state.time_ns, rows)
+        restorer(restored, state.height, state.time_ns).rows(rows)
         assert list(checkpoint_rows(restored)) == rows
         with suppress(OverflowError):  # numbers beyond 64 bits: then no checkpoint is written
             for row in rows:

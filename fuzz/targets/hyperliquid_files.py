@@ -26,7 +26,7 @@ from sidecar.node.hyperliquid.diff_reader import BookStep
 from sidecar.node.snapshot import MarketRow
 from sidecar.node.transitions import Block, MarketListed, OrdersRefused
 from sidecar.state.chain import ChainState
-from sidecar.state.checkpoint import restore_rows
+from sidecar.state.checkpoint import restorer
 
 AIMED_AT = tuple(
     f"sidecar.node.hyperliquid.{name}"
@@ -96,7 +96,7 @@ def _check(data: bytes) -> None:
         both = min(len(growing.blocks), len(whole.blocks))
         assert _content(growing.blocks[:both]) == _content(whole.blocks[:both])
     state = ChainState(strict=False)
-    restore_rows(state, AFTER, 1, [MarketRow(MarketListed(0, "BTC"))])
+    restorer(state, AFTER, 1).rows([MarketRow(MarketListed(0, "BTC"))])
     reader = Reader(state, whole.blocks[:_BLOCKS_MAX])
     reader.follow()
     reader.check()
