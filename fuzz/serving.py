@@ -33,6 +33,12 @@ def check_chained(before: ChainedPush | None, message: ChainedPush) -> None:
     assert message.prev == (before.prev if same_block else before.height)
 
 
+def watch(state: ChainState) -> None:
+    """It is live, but for what is known to be wrong."""
+    state.health = Health(state, _NO_BOUNDS)
+    state.health.note_block(0, 0, 0)
+
+
 class Reader:
     """A server of one state, lenient as the product's is, and one who reads all of it."""
 
@@ -42,8 +48,7 @@ class Reader:
         self._blocks = blocks
         named = (getattr(one, "user", None) for block in blocks for one in block.transitions)
         self._users = [one for one in dict.fromkeys(named) if isinstance(one, bytes)][:_USERS]
-        self._health = state.health = Health(state, _NO_BOUNDS)
-        self._health.note_block(0, 0, 0)
+        watch(state)
         self._channels = Channels(state)
         self._last: dict[Topic, ChainedPush] = {}
         self._open_all()
