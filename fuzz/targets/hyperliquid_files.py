@@ -1,7 +1,8 @@
 """The files of a Hyperliquid node, hour by hour: blocks whose heights go up by one, silence,
 `LogCorrupt`, `LogGap` or `SourceMissing` that name the place; the same blocks and the same end when
-they are read while they grow, in whatever pieces. A lenient state takes the blocks, and all that readers are sent
-of it can be encoded. Reads and the longest line are made small, so that inputs are more than one.
+they are read while they grow, in whatever pieces. A lenient state takes the blocks, and all that
+readers are sent of it can be encoded. Reads and the longest line are made small, so that inputs are
+more than one.
 """
 
 import random
