@@ -5,7 +5,7 @@ that height is held against it. Whoever read a topic at a height was told the sa
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -22,24 +22,17 @@ Heights = dict[str, "array[int]"]
 _NO_CONTENT = frozenset(("time", "serverTime", "dayNtlVlm", "dayBaseVlm", "prevDayPx"))
 
 
-class Feed(NamedTuple):
-    """What a message of `status` said."""
-
-    state: str
-    coins: frozenset[str]  # those that are not as the feed is
-
-
 class Said:
     """What is asked of messages when they are judged by their order, by their digests."""
 
     def __init__(self) -> None:
-        self.feeds: dict[str, Feed] = {}
+        self.feeds: dict[str, str] = {}  # its state, as messages of `status` said
         self.lasting: dict[str, int] = {}  # of LATEST topics what counts, where it is not derived
 
     def note(self, topic: Topic, one: Content, data: Any) -> None:
         """Keeps it."""
         if topic.kind == "status":
-            self.feeds[one.digest] = Feed(data["feed"]["state"], frozenset(data["coins"]))
+            self.feeds[one.digest] = data["feed"]["state"]
         elif topic.kind in LATEST and topic.kind not in ("l2Book", "bbo", "allMids", "blocks"):
             self.lasting[one.digest] = hash(msgspec.json.encode(_lasting(topic, data)))
 

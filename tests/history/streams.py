@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tests.history import journal
-from tests.history.contents import Feed, Said
+from tests.history.contents import Said
 from tests.history.journal import Entry, Told
 from tests.history.topics import EVERY, LATEST, RESUMABLE, SNAPSHOTS_FIRST, topic_of
 from tests.history.violations import Violations
@@ -90,7 +90,7 @@ class Judge:
         self._seen = seen
         self._feeds = said.feeds
         self._together = together
-        self._feed: Feed | None = None  # as `status` said last on this connection
+        self._feed: str | None = None  # as `status` said last on this connection
         self._streams: dict[str, Stream] = {}
         self._highest = 0  # of anything on this connection
         self._at = 0
@@ -170,15 +170,18 @@ class Judge:
         if one.state is not None and one.state not in _STATES:
             self._add("mark", f"{one.topic}: state {one.state!r}")
         is_first = one.snapshot or (stream.kind in LATEST and stream.height is None)
-        if stream.kind == "status" or stream.resume is not None or is_first:
+        feed = self._feed
+        if stream.kind == "status":
+            feed = self._feeds.get(one.digest)
+        elif stream.resume is not None or is_first:
             return
         where = f"{one.topic} at {one.height} is marked {one.state}"
-        if one.state == "stale" or (one.state == "gap" and stream.kind in EVERY | {"blocks"}):
+        if stream.kind != "status" and _is_of_no_block(stream.kind, one.state):
             self._add("mark", f"{where}, and there is the block")
-        if self._feed is None or one.state in ("gap", "resyncing"):
+        if feed is None or (one.state in ("gap", "resyncing") and stream.kind != "status"):
             return
-        if one.state != (None if self._feed.state == "live" else self._feed.state):
-            self._add("mark", f"{where}, status said {self._feed.state}")
+        if one.state != (None if feed == "live" else feed):
+            self._add("mark", f"{where}, status said {feed}")
 
     def _latest(self, stream: Stream, one: Told) -> None:
         if one.prev != -1:
@@ -356,6 +359,11 @@ class Judge:
     def _whole(self, stream: Stream) -> None:
         if stream.parts:
             self._add("torn", f"{stream.topic}: {stream.parts} parts at {stream.height}, no more")
+
+
+def _is_of_no_block(kind: str, state: str | None) -> bool:
+    """Whether that mark says that there is no block, or none that can be read."""
+    return state == "stale" or (state == "gap" and kind in EVERY | {"blocks"})
 
 
 def _has(heights: Sequence[int], height: int) -> bool:

@@ -146,6 +146,12 @@ def tell_status(history: History, state: str) -> None:
     at = history.at("blocks")[5] + 1
     data = {"feed": {"state": state}, "coins": {}, "users": {}}
     history.tell(0, at, "status", told(history, at - 1).height, data, prev=None)
+    replace(history, at, state=state)
+
+
+def unmarked_status(history: History) -> None:
+    tell_status(history, "stale")
+    replace(history, history.at("status")[-1], state=None)
 
 
 def resume_too_far(history: History) -> None:
@@ -223,6 +229,7 @@ PLANTED: dict[str, tuple[str, Spoil]] = {
     "all is marked as without blocks": ("mark", lambda one: mark_all(one, "stale")),
     "all is marked as old, and status says live": ("mark", lambda one: mark_all(one, "behind")),
     "nothing is marked, and status says behind": ("mark", lambda one: tell_status(one, "behind")),
+    "status is not marked with its own word": ("mark", unmarked_status),
     "an unknown state": (
         "mark",
         lambda one: replace(one, one.at("trades")[5], state="wonderful"),
