@@ -103,7 +103,8 @@ fuzz: $(VENV)/.fuzz
 	$(BIN)/python fuzz/run.py $(TARGET) $(SECONDS)
 
 fuzz-all: $(VENV)/.fuzz
-	for target in $$($(BIN)/python fuzz/run.py --list); do \
+	targets=$$($(BIN)/python fuzz/run.py --list) && test -n "$$targets" && \
+		for target in $$targets; do \
 		$(BIN)/python fuzz/run.py $$target $(SECONDS) || exit 1; done
 
 fuzz-coverage: $(VENV)/.made

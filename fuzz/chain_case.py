@@ -11,7 +11,7 @@ from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.snapshot import TradeRow
 from sidecar.node.transitions import Block, Record
 from sidecar.state.chain import ChainState
-from sidecar.state.checkpoint import checkpoint_rows, restore_rows
+from sidecar.state.checkpoint import checkpoint_rows, restorer
 from sidecar.state.history import FillRow
 from sidecar.state.orders import StatusRow
 
@@ -60,6 +60,6 @@ def new_state(*, strict: bool = True) -> ChainState:
     """The state of `HEIGHT`, made of a checkpoint's rows: the same one each time."""
     state = ChainState(strict=strict)
     last = blocks()[HEIGHT - 1]
-    restore_rows(state, last.height, last.time_ns, _rows())
+    restorer(state, last.height, last.time_ns).rows(_rows())
     state.block = last
     return state

@@ -12,7 +12,7 @@ from pathlib import Path
 import coverage
 import structlog
 
-from targets import load
+from targets import NAMES, load
 
 HERE = Path(__file__).parent
 PRODUCT = str(HERE.parent / "sidecar" / "*")
@@ -25,6 +25,8 @@ Reached = frozenset[tuple[str, tuple[int, int]]]
 
 def main() -> None:
     """One target after the other; each has to be named."""
+    if not sys.argv[1:] or set(sys.argv[1:]) - set(NAMES):
+        sys.exit(f"usage: python fuzz/minimise.py {{{','.join(NAMES)}}} [...]")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     for name in sys.argv[1:]:
         _minimise(name)

@@ -15,7 +15,7 @@ from sidecar.errors import RequestInvalid, StateUnavailable
 from sidecar.node.transitions import Block
 from sidecar.state.candles import INTERVALS
 from sidecar.state.chain import ChainState
-from sidecar.state.checkpoint import checkpoint_rows, restore_rows
+from sidecar.state.checkpoint import checkpoint_rows, restorer
 from sidecar.state.health import Bounds, Health
 from sidecar.state.users import User
 
@@ -33,6 +33,12 @@ def check_chained(before: ChainedPush | None, message: ChainedPush) -> None:
     assert message.prev == (before.prev if same_block else before.height)
 
 
+def watch(state: ChainState) -> None:
+    """It is live, but for what is known to be wrong."""
+    state.health = Health(state, _NO_BOUNDS)
+    state.health.note_block(0, 0, 0)
+
+
 class Reader:
     """A server of one state, lenient as the product's is, and one who reads all of it."""
 
@@ -42,8 +48,7 @@ class Reader:
         self._blocks = blocks
         named = (getattr(one, "user", None) for block in blocks for one in block.transitions)
         self._users = [one for one in dict.fromkeys(named) if isinstance(one, bytes)][:_USERS]
-        self._health = state.health = Health(state, _NO_BOUNDS)
-        self._health.note_block(0, 0, 0)
+        watch(state)
         self._channels = Channels(state)
         self._last: dict[Topic, ChainedPush] = {}
         self._open_all()
@@ -86,7 +91,7 @@ class Reader:
     def _check_checkpoint(self) -> None:
         state, restored = self.state, ChainState(strict=False)
         rows = list(checkpoint_rows(state))
-        restore_rows(restored, state.height, state.time_ns, rows)
+        restorer(restored, state.height, state.time_ns).rows(rows)
         assert list(checkpoint_rows(restored)) == rows
         with suppress(OverflowError):  # numbers beyond 64 bits: then no checkpoint is written
             for row in rows:

@@ -68,11 +68,6 @@ def to_text(value: int) -> str:
     return f"{whole}.{units:08d}".rstrip("0")
 
 
-def multiply(a: int, b: int, rounding: Rounding) -> int:
-    """The product of two fixed-point numbers, in units of 1e-8."""
-    return divide(a * b, SCALE, rounding)
-
-
 def divide(numerator: int, denominator: int, rounding: Rounding) -> int:
     """A quotient of ints, rounded as told. Raises `ZeroDivisionError`."""
     if rounding is Rounding.FLOOR:

@@ -31,19 +31,29 @@ def split(data: bytes) -> tuple[list[Frame], bytes]:
     """The whole frames of a stream, and what is left."""
     found: list[Frame] = []
     at = 0
-    while len(data) - at >= 2:
-        first, second = data[at : at + 2]
-        form = {126: 2, 127: 8}.get(second & 0x7F, 0)
-        start = at + 2 + form
-        size = int.from_bytes(data[at + 2 : start], "big") if form else second & 0x7F
-        mask = data[start : start + 4] if second & 0x80 else None
-        start += 4 if second & 0x80 else 0
-        if len(data) < start + size:
-            break
-        payload = data[start : start + size]
-        found.append(Frame(first, payload if mask is None else unmask(mask, payload), mask, form))
-        at = start + size
+    while (one := begun(data, at)) is not None and one[1] <= len(data):
+        found.append(one[0])
+        at = one[1]
     return found, data[at:]
+
+
+def begun(data: bytes, at: int = 0) -> tuple[Frame, int] | None:
+    """The frame that begins there, with what there is of its payload, and where it ends or would
+    end. None where its head is not whole.
+    """
+    if len(data) - at < 2:
+        return None
+    first, second = data[at : at + 2]
+    form = {126: 2, 127: 8}.get(second & 0x7F, 0)
+    start = at + 2 + form
+    size = int.from_bytes(data[at + 2 : start], "big") if form else second & 0x7F
+    mask = data[start : start + 4] if second & 0x80 else None
+    start += 4 if second & 0x80 else 0
+    if len(data) < start:
+        return None
+    payload = data[start : start + size]
+    frame = Frame(first, payload if mask is None else unmask(mask, payload), mask, form)
+    return frame, start + size
 
 
 def join(frames: list[Frame]) -> bytes:

@@ -1,7 +1,8 @@
 """The files of a Hyperliquid node, hour by hour: blocks whose heights go up by one, silence,
-`LogCorrupt`, `LogGap` or `SourceMissing` that name the place; the same blocks when they are read
-while they grow, in whatever pieces. A lenient state takes the blocks, and all that readers are sent
-of it can be encoded. Reads and the longest line are made small, so that inputs are more than one.
+`LogCorrupt`, `LogGap` or `SourceMissing` that name the place; the same blocks and the same end when
+they are read while they grow, in whatever pieces. A lenient state takes the blocks, and all that
+readers are sent of it can be encoded. Reads and the longest line are made small, so that inputs are
+more than one.
 """
 
 import random
@@ -23,10 +24,14 @@ from serving import Reader
 from sidecar.errors import LogCorrupt, LogGap, NodeError, SourceMissing
 from sidecar.node.hyperliquid import DiffReader, HyperliquidReader, lines, seek
 from sidecar.node.hyperliquid.diff_reader import BookStep
+from sidecar.node.hyperliquid.draft import INVALID
+from sidecar.node.hyperliquid.lines import Line
+from sidecar.node.hyperliquid.reader import _ROW_READERS, STREAMS
+from sidecar.node.hyperliquid.seek import peek_height
 from sidecar.node.snapshot import MarketRow
 from sidecar.node.transitions import Block, MarketListed, OrdersRefused
 from sidecar.state.chain import ChainState
-from sidecar.state.checkpoint import restore_rows
+from sidecar.state.checkpoint import restorer
 
 AIMED_AT = tuple(
     f"sidecar.node.hyperliquid.{name}"
@@ -95,8 +100,11 @@ def _check(data: bytes) -> None:
         growing = _read(files, pieces, _Follower.look)
         both = min(len(growing.blocks), len(whole.blocks))
         assert _content(growing.blocks[:both]) == _content(whole.blocks[:both])
+        if _is_plain(files):
+            assert len(growing.blocks) == len(whole.blocks)
+            _check_errors(growing.error, whole.error)
     state = ChainState(strict=False)
-    restore_rows(state, AFTER, 1, [MarketRow(MarketListed(0, "BTC"))])
+    restorer(state, AFTER, 1).rows([MarketRow(MarketListed(0, "BTC"))])
     reader = Reader(state, whole.blocks[:_BLOCKS_MAX])
     reader.follow()
     reader.check()
@@ -132,6 +140,45 @@ def _is_orderly(files: list[File]) -> bool:
                 if rows.setdefault(key, text) != text:
                     return False
     return True
+
+
+def _is_plain(files: list[File]) -> bool:
+    """Whether heights never go back, and files begin with a row: else it depends on when one looks
+    at which file reading begins, and whether a line that can't be read is one that a dying node
+    left, which the rows that it writes again stand for.
+    """
+    highest: dict[str, int] = {}
+    unread: set[str] = set()
+    for name, content in files:
+        stream = name.split("/")[0]
+        if stream not in STREAMS:
+            continue
+        if content and peek_height(content) is None:
+            return False
+        for text in content.split(b"\n")[:-1]:
+            height = peek_height(text)
+            if height is None or not _can_be_read(stream, text, height):
+                unread.add(stream)
+            if height is not None:
+                if height <= max(highest.get(stream, -1), AFTER if stream in unread else -1):
+                    return False
+                highest[stream] = height
+    return True
+
+
+def _can_be_read(stream: str, text: bytes, height: int) -> bool:
+    try:
+        return _ROW_READERS[stream](Line(text, Path(), 0)).height == height
+    except INVALID:
+        return False
+
+
+def _check_errors(one: NodeError | None, other: NodeError | None) -> None:
+    """Both readers stop for the same, or for two streams' faults at one height."""
+    assert (one is None) == (other is None)
+    if one is not None and other is not None:
+        paths = [error.path and error.path.parts[-4] for error in (one, other)]
+        assert paths[0] != paths[1] or type(one) is type(other)
 
 
 class _Height(msgspec.Struct):

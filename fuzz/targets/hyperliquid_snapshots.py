@@ -23,7 +23,7 @@ from sidecar.node.hyperliquid import snapshot_index
 from sidecar.node.hyperliquid.snapshot import HyperliquidSnapshot
 from sidecar.node.snapshot import MarketRow, RestingRow, Row
 from sidecar.state.chain import ChainState
-from sidecar.state.checkpoint import restore_rows
+from sidecar.state.checkpoint import restorer
 
 AIMED_AT = (
     "sidecar.node.hyperliquid.snapshot",
@@ -152,7 +152,7 @@ _decode_plain = msgspec.json.Decoder(
 def _serve(height: int, rows: list[Row]) -> None:
     state = ChainState(strict=False)
     try:
-        restore_rows(state, height, 0, rows)
+        restorer(state, height, 0).rows(rows)
     except StateMismatch:
         return
     Reader(state).check()

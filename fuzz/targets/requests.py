@@ -1,6 +1,8 @@
 """What WebSocket clients say, a request a line, to a real chain's state: each has an answer that
 can be encoded, or a documented error whose message can be. An empty line is the next block: the
-messages of whatever is subscribed to can be encoded, and heights and `prev` go on.
+messages of whatever is subscribed to can be encoded, and heights and `prev` go on. From a line
+`wrong` on all books and accounts are known to be wrong: what is asked of them may be unavailable,
+but to subscribe and to leave is not.
 """
 
 import random
@@ -11,7 +13,7 @@ import msgspec
 
 import chain_case
 from mutators.jsons import mutate_lines
-from serving import check_chained
+from serving import check_chained, watch
 from sidecar.api.channels import Channels, gap_message
 from sidecar.api.info import answer_info
 from sidecar.api.messages import ChainedPush, Push, Reply, encode
@@ -19,6 +21,7 @@ from sidecar.api.requests import Post, Request, Subscribe, Unsubscribe, decode_j
 from sidecar.api.topics import Message, Topic
 from sidecar.errors import RequestInvalid, StateUnavailable
 from sidecar.state.chain import ChainState
+from sidecar.state.faults import Fault
 
 AIMED_AT = (
     "sidecar.api.requests",
@@ -27,7 +30,16 @@ AIMED_AT = (
     *(f"sidecar.api.info.{name}" for name in ("account", "history", "market", "orders", "past")),
     *(f"sidecar.api.channels.{name}" for name in ("l2_book", "l4_book", "candle", "book_delta")),
 )
-TOKENS = (b'"dex":""', b'"nSigFigs":', b'"mantissa":', b'"nLevels":', b'"interval":"1M"', b"\n\n")
+TOKENS = (
+    b"\nwrong\n",
+    b'"dex":""',
+    b'"nSigFigs":',
+    b'"mantissa":',
+    b'"nLevels":',
+    b'"interval":"1M"',
+    b"\n\n",
+)
+_WRONG = b"wrong"
 _LINES_MAX = 40
 
 _DECODE = msgspec.json.Decoder().decode
@@ -37,7 +49,9 @@ def check(data: bytes) -> None:
     """Says the lines to a server that was never asked anything before."""
     client = _Client()
     for line in data.split(b"\n")[:_LINES_MAX]:
-        if line:
+        if line == _WRONG:
+            client.doubt()
+        elif line:
             client.say(line.decode(errors="replace"))
         else:
             client.next_block()
@@ -49,13 +63,19 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
     return mutate_lines(data, rng)
 
 
+def _live_state() -> ChainState:
+    state = chain_case.new_state()
+    watch(state)
+    return state
+
+
 class _Client:
     """One client and its server; a fresh state only where a block changed the one before."""
 
     _kept: ChainState | None = None
 
     def __init__(self) -> None:
-        self._state = _Client._kept or chain_case.new_state()
+        self._state = _Client._kept or _live_state()
         _Client._kept = self._state
         self._channels = Channels(self._state)
         self._following = iter(chain_case.blocks()[chain_case.HEIGHT :])
@@ -66,10 +86,18 @@ class _Client:
         """A message of the client's, and its answer."""
         try:
             told: Any = list(self._answer(decode_request(text)))
-        except (RequestInvalid, StateUnavailable) as error:
+        except RequestInvalid as error:
             told = [Reply("error", str(error))]
         for one in told:
             _DECODE(encode(one))
+
+    def doubt(self) -> None:
+        """All books and accounts are known to be wrong. What is withheld breaks the chains."""
+        state, _Client._kept = self._state, None
+        for market in state.markets.values():
+            state.mark_book(market, "as the node says")
+        fault = Fault(state.height, "as the node says")
+        state.faults.accounts |= dict.fromkeys(state.users.by_address, fault)
 
     def next_block(self) -> None:
         """A block, and what those who read get of it."""
@@ -80,7 +108,7 @@ class _Client:
         for topic, message in self._channels.publish(self._state.apply(block)):
             assert message.height == block.height
             self._check(topic, message)
-            if isinstance(message, ChainedPush):
+            if isinstance(message, ChainedPush) and not self._state.faults:
                 check_chained(self._last.get(topic), message)
                 if topic not in self._last:  # docs/api.md tells clients so
                     assert self._topics[topic] in (None, message.prev)
@@ -107,7 +135,11 @@ class _Client:
                 self._last.pop(topic, None)
         elif isinstance(request, Post) and request.request.type == "info":
             payload = decode_json(request.request.payload)
-            yield Reply("post", {"id": request.id, "response": answer_info(self._state, payload)})
+            try:
+                answer = answer_info(self._state, payload)
+            except StateUnavailable as error:
+                answer = str(error)
+            yield Reply("post", {"id": request.id, "response": answer})
         else:
             yield Reply("pong", request)
 

@@ -17,7 +17,7 @@ from sidecar.node.records import extend_crc32c
 from sidecar.node.row_files import RowFileHeader, RowFileReader, RowFormat
 from sidecar.node.snapshot import SNAPSHOTS
 from sidecar.state.chain import ChainState
-from sidecar.state.checkpoint import restore_rows
+from sidecar.state.checkpoint import restorer
 
 AIMED_AT = (
     "sidecar.node.row_files",
@@ -58,7 +58,7 @@ def _restored(file: RowFileReader[Any], form: RowFormat[Any]) -> ChainState:
     state = ChainState(strict=False)
     header = file.header
     assert header.format == form.name
-    restore_rows(state, header.height, header.time_ns, file.rows())
+    restorer(state, header.height, header.time_ns).rows(file.rows())
     return state
 
 

@@ -120,11 +120,6 @@ def write_snapshot(directory: Path, header: SnapshotHeader, rows: Iterable[Row])
     return SNAPSHOTS.write(directory, header, rows)
 
 
-def snapshot_name(height: int) -> str:
-    """The file name of a snapshot of that height."""
-    return SNAPSHOTS.file_name(height)
-
-
 def list_snapshots(directory: Path) -> list[Path]:
     """The snapshots of a directory, newest first; other names are passed over. Empty where it does
     not exist yet.

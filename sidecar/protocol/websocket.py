@@ -8,7 +8,8 @@ layer parses the rest. What it leaves to its user is kept here (RFC 6455 section
   the lengths that its frames announce, before it is there: what else is wrong with it would be
   found or not, as the bytes are cut. Empty frames count: they cost time without costing bytes
   (CVE-2026-48779 of `ws`).
-* Whether binary messages are taken is for the session to say; where they are not, 1003 answers.
+* Whether binary messages are taken is for the session to say; where they are not, 1003 answers,
+  likewise by the head: whether such a message can be inflated is not looked at.
 * After a failure its parser is dead but keeps what it is given for ever. So after a Close or a
   violation the parser is dropped, and what else arrives is not looked at.
 * Its sending half raises when it is too late to send. Here such a control frame is b"".
@@ -83,6 +84,7 @@ Event: TypeAlias = Message | BinaryMessage | PingReceived | PongReceived | Close
 
 _RSV1 = 0x40  # of a frame's first byte: compressed (RFC 7692 section 6)
 _NOT_UTF_8 = "a text or a close reason is not UTF-8"
+_BINARY = "JSON text wanted, not binary"
 _TOO_BIG = "a message is longer than {} bytes"
 _DEFLATE_FAULTS = {
     CloseCode.PROTOCOL_ERROR: "RSV1 on a frame that can't be compressed",
@@ -162,10 +164,11 @@ class WebSocketConnection:
             else:
                 end = self._boundaries.advance(data, at)
                 head = self._boundaries.head
-                if head is not None and self._announces_too_much(head):
+                refused = None if head is None else self._refused(head)
+                if head is not None and refused is not None:
                     self._parse(data[at : head.end], events)
                     if not events:  # nothing is wrong with the head itself
-                        events.append(self._too_big())
+                        events.append(refused)
                 else:
                     self._parse(data[at:end], events)
                 at = end
@@ -192,6 +195,14 @@ class WebSocketConnection:
         """The Pong that answers a Ping; b"" unless `can_send`."""
         return frames.pong(payload) if self.can_send else b""
 
+    def _refused(self, head: Head) -> Violation | None:
+        """What is wrong with the message, as far as the heads of its frames tell."""
+        if head.first & 0x0F == Opcode.BINARY and not self._binary:
+            return Violation(int(CloseCode.UNSUPPORTED_DATA), _BINARY)
+        if self._announces_too_much(head):
+            return Violation(int(CloseCode.MESSAGE_TOO_BIG), _TOO_BIG.format(self._bytes_max))
+        return None
+
     def _announces_too_much(self, head: Head) -> bool:
         """Whether the frame that begins makes the message too long, as far as lengths tell."""
         opcode = head.first & 0x0F
@@ -203,9 +214,6 @@ class WebSocketConnection:
             return False
         self._announced += head.payload_bytes
         return self._announced > self._bytes_max
-
-    def _too_big(self) -> Violation:
-        return Violation(int(CloseCode.MESSAGE_TOO_BIG), _TOO_BIG.format(self._bytes_max))
 
     def _parse(self, data: bytes, events: list[Event]) -> None:
         """wsproto's part: a frame, or what there is of it."""
@@ -233,7 +241,7 @@ class WebSocketConnection:
     def _take_data(self, piece: str | bytes, frame: Frame) -> Message | BinaryMessage | None:
         """Add a piece of a frame to the message; the whole message if that completes it."""
         if isinstance(piece, bytes) and not self._binary:
-            raise ProtocolViolated(CloseCode.UNSUPPORTED_DATA, "JSON text wanted, not binary")
+            raise ProtocolViolated(CloseCode.UNSUPPORTED_DATA, _BINARY)
         self._count(_size(piece), frame)
         if isinstance(piece, str):
             self._pieces.append(piece)

@@ -51,16 +51,8 @@ def checkpoint_rows(state: ChainState) -> Iterator[Record]:
         yield from part.rows(state)
 
 
-def restore_rows(state: ChainState, height: int, time_ns: int, rows: Iterable[Any]) -> None:
-    """Fills an empty state from the rows of a checkpoint, or of a snapshot. O(rows).
-
-    Raises `StateMismatch`; the state is of no use then.
-    """
-    restorer(state, height, time_ns).rows(rows)
-
-
 def restorer(state: ChainState, height: int, time_ns: int) -> Restorer:
-    """Likewise where the rows follow one by one."""
+    """Fills an empty state from the rows of a checkpoint, or of a snapshot."""
     return Restorer(state, height, time_ns, _others(state))
 
 

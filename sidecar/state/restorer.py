@@ -54,29 +54,20 @@ class Restorer:
         }
 
     def row(self, row: Any) -> None:
-        """One row. Raises `StateMismatch`. O(1)."""
+        """One row. Raises `StateMismatch`; the state is of no use then. O(1)."""
         restorer = self._restorers.get(type(row))
         if restorer is None:
             return
         try:
             restorer(row)
         except StateMismatch as error:
-            raise self._located(error, row) from None
+            told, state = StateMismatch(f"in the snapshot, {error}"), self._state
+            raise state.located(told, state.height, row) from None
 
     def rows(self, rows: Iterable[Any]) -> None:
-        """All of them. Raises `StateMismatch`. O(rows)."""
-        restorers, row = self._restorers, None
-        try:
-            for row in rows:
-                restorer = restorers.get(type(row))
-                if restorer is not None:
-                    restorer(row)
-        except StateMismatch as error:
-            raise self._located(error, row) from None
-
-    def _located(self, error: StateMismatch, row: Any) -> StateMismatch:
-        state = self._state
-        return state.located(StateMismatch(f"in the snapshot, {error}"), state.height, row)
+        """All of them, likewise. O(rows)."""
+        for row in rows:
+            self.row(row)
 
     def _market(self, row: MarketRow) -> None:
         market = self._state.add_market(row.listing)

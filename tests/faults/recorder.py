@@ -1,12 +1,13 @@
 """A client that keeps every message of its topics, and the promise that it checks: per topic,
-heights strictly rise and each message names the one before; what is missing was told by a gap
-message, and all that came is what a client of a clean run got.
+heights strictly rise and each message names the one before, but where a chain begins; what is
+missing was told by a gap message, and all that came is what a client of a clean run got. A LATEST
+topic may leave heights out, and ends with the newest.
 """
 
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from typing import Any, NamedTuple, Self
 
@@ -61,8 +62,10 @@ class Recorder:
     def __init__(self, url: str, subscriptions: Iterable[dict[str, str]]) -> None:
         self.subscriptions = list(subscriptions)
         self.streams: dict[Topic, list[Message]] = {}
+        self.backs: dict[Topic, set[int]] = {}  # where in them another connection begins
         self.height = 0  # of the newest block whose messages have all come
         self.ended = ""  # why, once it has
+        self.refused = ""  # what can't be: an error message, one of no known topic
         self._news = threading.Condition()
         self._pongs = 0
         self._stack = ExitStack()  # the connection
@@ -78,6 +81,8 @@ class Recorder:
         """After the connection has ended: every topic from where it was on."""
         self._thread.join(PATIENCE_S)
         self._stack.close()
+        for topic, told in self.streams.items():
+            self.backs.setdefault(topic, set()).add(len(told))
         self._connect(url, resume=True)
 
     def close(self) -> None:
@@ -85,10 +90,14 @@ class Recorder:
         self._thread.join(PATIENCE_S)
 
     def wait(self, what: str, holds: Callable[[], bool]) -> None:
-        """Until it holds. Raises `TimeoutError`."""
+        """Until it holds. Raises `TimeoutError`, and `AssertionError` at once where what came is
+        an error.
+        """
         deadline = time.monotonic() + PATIENCE_S
         with self._news:
             while not holds():
+                if self.refused:
+                    raise AssertionError(f"not {what}: {self.refused}")
                 if self.ended or time.monotonic() > deadline:
                     raise TimeoutError(f"not {what}: at {self.height}, {self.ended or 'no end'}")
                 self._news.wait(0.05)
@@ -151,6 +160,8 @@ class Recorder:
                     self._news.notify_all()
         except ConnectionClosed as error:
             ended = str(error)
+        except Exception as error:  # noqa: BLE001 - who waits is told of it, whatever it is
+            ended = self.refused = repr(error)
         else:
             ended = "closed"
         with self._news:
@@ -170,32 +181,52 @@ class Recorder:
 
 
 def check_stream(
-    topic: Topic, told: list[Message], clean: dict[int, Message], first: int, last: int
+    topic: Topic,
+    told: list[Message],
+    clean: dict[int, Message],
+    first: int,
+    last: int,
+    *,
+    backs: Collection[int] = (),
+    rebuilt: bool = False,
 ) -> list[Missed]:
     """Asserts the promise for the heights above `first`, when the topic was subscribed, up to
-    `last`; returns what was missed.
+    `last`; returns what was missed. `backs`: where in `told` another connection begins; `rebuilt`:
+    something was known to be wrong, so that a LATEST topic may have begun again at its height.
     """
     missed: list[Missed] = []
     owed = sorted(height for height in clean if first < height <= last)
     at, is_every = first, topic[0] in EVERY
-    for message in told:
+    chain: int | None = None  # what the next `prev` has to be, once it is known
+    for place, message in enumerate(told):
+        if place in backs:
+            chain = None
+            at = at if is_every else 0  # nothing is promised from one connection to the next
         if message["channel"] == "gap":
             gap = message["data"]
             assert gap["from"] >= at, (topic, at, gap)  # the message at `at` was found to be wrong
             missed.append(Missed(topic, gap["from"], gap["to"], gap["reason"]))
             owed = [one for one in owed if not gap["from"] <= one <= gap["to"]]
+            chain = None
             continue
-        height = message["height"]
+        height, prev = message["height"], message.get("prev")
         if topic[0] in SNAPSHOTS and SNAPSHOTS[topic[0]](message["data"]):
             assert height >= at, (topic, at, height)
+            chain = prev
         else:
-            assert height > at or not is_every or height == first, (topic, at, height)
+            begins = not is_every and (place == 0 or rebuilt)
+            assert height > at or (begins and height == at), (topic, at, height)
+            assert prev == chain or chain is None, (topic, height, prev, chain)
+            chain = height if is_every else None
             owed = [one for one in owed if one != height]
             check_equal(topic, message, clean.get(height))
         at = height
         if is_every:
             assert not [one for one in owed if one < height], (topic, height, owed[:5])
-    assert not is_every or not owed, (topic, owed[:5])
+    if is_every:
+        assert not owed, (topic, owed[:5])
+    else:
+        assert at >= max((one for one in clean if one <= last), default=0), (topic, at, owed[-5:])
     return missed
 
 

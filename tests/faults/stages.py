@@ -230,11 +230,19 @@ class Stage:
                 continue
             told = [plain(topic[0], one) for one in self.recorder.of(*topic)]
             expected = self._expected(topic, clean, told)
-            found = check_stream(topic, told, expected, self.first, self.node.height)
+            backs = self.recorder.backs.get(topic, ())
+            place = topic, told, expected, self.first, self.node.height
+            found = check_stream(*place, backs=backs, rebuilt=self._was_wrong())
             missed += (one for one in found if one not in missed)
             if topic[0] == "l4Book":
                 self._check_book(topic[1])
         return missed
+
+    def _was_wrong(self) -> bool:
+        """Whether the client was told that something was known to be wrong."""
+        told = [one["data"] for one in self.recorder.of("status")]
+        broken = {one["feed"]["state"] for one in told} & {"gap", "resyncing"}
+        return bool(broken) or any(one["coins"] or one["users"] for one in told)
 
     def _expected(
         self, topic: Topic, clean: dict[int, Message], told: list[Message]

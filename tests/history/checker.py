@@ -2,9 +2,11 @@
 
     python tests/history/checker.py DIRECTORY
 
-Nothing here has seen the run. What is wrong is shown by kind; the exit code is 1 if anything is.
+Nothing here has seen the run. What is wrong is shown by kind; the exit code is 1 if anything is, or
+where there was nothing to look at.
 """
 
+import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -13,9 +15,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.history.chain_log import Block, read_blocks
-from tests.history.contents import walk
+from tests.history.contents import Said, walk
 from tests.history.journal import Subscribed, Told, read_answers, read_contents, read_entries
-from tests.history.streams import Judge
+from tests.history.streams import Judge, Together
 from tests.history.violations import Violations
 
 
@@ -27,9 +29,14 @@ def check(directory: Path) -> tuple[Violations, Counter[str]]:
     seen["topics"], seen["clients"] = len(topics), len(clients)
     contents, answers = read_contents(directory), read_answers(directory)
     blocks = _counted(directory, seen)
-    heights = walk(blocks, topics, contents, answers, found, seen)
+    said, together = Said(), Together()
+    heights = walk(blocks, topics, contents, answers, found, seen, said)
     for path in clients:
-        Judge(path.name, heights, found, seen).judge(read_entries(path))
+        Judge(path.name, heights, found, seen, said, together).judge(read_entries(path))
+    together.judge(said.lasting, found)
+    for what in ("clients", "blocks", "messages", "contents"):
+        if not seen[what]:
+            found.add("nothing", f"there are no {what} to judge")
     return found, seen
 
 
@@ -49,8 +56,13 @@ def _counted(directory: Path, seen: Counter[str]) -> Iterator[Block]:
 
 
 def main() -> int:
-    """The directory is the first argument."""
-    found, seen = check(Path(sys.argv[1]))
+    """The verdict on a directory."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("directory", type=Path, help="what a run has kept")
+    directory = parser.parse_args().directory
+    if not directory.is_dir():
+        parser.error(f"{directory} is no directory")
+    found, seen = check(directory)
     for name, count in sorted(seen.items()):
         sys.stdout.write(f"{name:32} {count:>12,}\n")
     for line in found.lines():

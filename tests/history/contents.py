@@ -13,11 +13,28 @@ from tests.history import expected
 from tests.history.chain_log import Block
 from tests.history.journal import Answer, Content, Key
 from tests.history.ledger import Chain
-from tests.history.topics import LATEST, OF_USERS, RESUMABLE, Topic, topic_of
+from tests.history.topics import LATEST, OF_NOBODY, OF_USERS, RESUMABLE, Topic, topic_of
 from tests.history.violations import Violations
 from tests.history.words import address, decimal
 
 Heights = dict[str, "array[int]"]
+
+_NO_CONTENT = frozenset(("time", "serverTime", "dayNtlVlm", "dayBaseVlm", "prevDayPx"))
+
+
+class Said:
+    """What is asked of messages when they are judged by their order, by their digests."""
+
+    def __init__(self) -> None:
+        self.feeds: dict[str, str] = {}  # its state, as messages of `status` said
+        self.lasting: dict[str, int] = {}  # of LATEST topics what counts, where it is not derived
+
+    def note(self, topic: Topic, one: Content, data: Any) -> None:
+        """Keeps it."""
+        if topic.kind == "status":
+            self.feeds[one.digest] = data["feed"]["state"]
+        elif topic.kind in LATEST and topic.kind not in ("l2Book", "bbo", "allMids", "blocks"):
+            self.lasting[one.digest] = hash(msgspec.json.encode(_lasting(topic, data)))
 
 
 def users_of(topics: Iterable[Topic]) -> set[bytes]:
@@ -32,23 +49,29 @@ def walk(
     answers: Iterable[Answer] = (),
     found: Violations | None = None,
     seen: Counter[str] | None = None,
+    said: Said | None = None,
 ) -> Heights:
-    """Follows the log from its first block on; the heights at which each EVERY topic has a message.
-    `contents` are by height.
+    """Follows the log from its first block on; the heights at which each EVERY topic has a message,
+    and at which what a LATEST topic shows became another. `contents` are by height.
     """
     found = Violations() if found is None else found
     seen = Counter[str]() if seen is None else seen
     named = {text: topic_of(text) for text in topics}
     chain = Chain(users_of(named.values()))
     chained = {text: topic for text, topic in named.items() if topic.kind in RESUMABLE}
-    heights: Heights = {text: array("q") for text in chained}
-    judge, answered = _Contents(chain, named, found, seen), _by_height(answers)
+    shown = {text: _Shown(topic) for text, topic in named.items() if topic.kind in LATEST}
+    heights: Heights = {text: array("q") for text in (*chained, *shown)}
+    judge = _Contents(chain, named, found, seen, Said() if said is None else said)
+    answered = _by_height(answers)
     pending = next(contents, None)
     for block in blocks:
         chain.apply(block)
         for text, topic in chained.items():
             known = topic.about in chain.by_symbol or _is_users(topic)
             if known and expected.parts(chain, topic):
+                heights[text].append(block.height)
+        for text, one in shown.items():
+            if one.differs(chain):
                 heights[text].append(block.height)
         while pending is not None and pending.height <= block.height:
             judge.judge(pending)
@@ -63,16 +86,43 @@ def walk(
     return heights
 
 
+class _Shown:
+    """What a LATEST topic shows, as far as it follows from the log."""
+
+    def __init__(self, topic: Topic) -> None:
+        self._topic = topic
+        self._about = topic.about.rpartition("/")[2]
+        self._counts: Any = None
+
+    def differs(self, chain: Chain) -> bool:
+        """Whether it does since it was asked last."""
+        kind = self._topic.kind
+        if kind not in OF_USERS | OF_NOBODY:
+            market = chain.by_symbol.get(self._about)
+            if market is None or (kind in ("l2Book", "bbo") and not market.diffs):
+                return False
+        counts = expected.counts(chain, self._topic)
+        differs = bool(counts != self._counts)
+        self._counts = counts
+        return differs
+
+
 class _Contents:
     """The data of one height after the other."""
 
     def __init__(
-        self, chain: Chain, topics: dict[str, Topic], found: Violations, seen: Counter[str]
+        self,
+        chain: Chain,
+        topics: dict[str, Topic],
+        found: Violations,
+        seen: Counter[str],
+        said: Said,
     ) -> None:
         self._chain = chain
         self._topics = topics
         self._found = found
         self._seen = seen
+        self._said = said
         self._digests: dict[Key, str] = {}
         self._height = 0
 
@@ -90,6 +140,7 @@ class _Contents:
             if self._digests.setdefault(key, one.digest) != one.digest:
                 self._found.add("bytes", f"{key} was told in two ways: {bytes(one.data)[:300]!r}")
         data = msgspec.json.decode(one.data)
+        self._said.note(topic, one, data)
         what = self._wrong(topic, one, data)
         if what is not None:
             self._found.add("content", f"{one.topic} at {one.height}: {what}")
@@ -147,6 +198,20 @@ def _wrong_account(chain: Chain, topic: Topic, account: Any) -> str | None:
         if value != decimal(user.value):
             return f"account value {value}, the node says {decimal(user.value)}"
     return _differs(held, told)
+
+
+def _lasting(topic: Topic, data: Any) -> Any:
+    """What no time changes by itself. The books' part of `webData2` is told with the rest."""
+    if topic.kind == "webData2":
+        return _lasting_of(data["clearinghouseState"]), data["openOrders"]
+    inner = {"clearinghouseState": "clearinghouseState", "activeAssetCtx": "ctx"}.get(topic.kind)
+    return _lasting_of(data if inner is None else data[inner])
+
+
+def _lasting_of(data: Any) -> Any:
+    if not isinstance(data, dict):
+        return data
+    return {name: value for name, value in data.items() if name not in _NO_CONTENT}
 
 
 def _differs(wanted: Any, told: Any) -> str | None:

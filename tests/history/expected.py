@@ -2,7 +2,8 @@
 
 A topic of an EVERY channel has `parts` for each block that concerns it, none for others, and a
 `snapshot` where it begins with one; one of a LATEST channel has a `view` of how it is now. None
-where the data is not judged here (it is compared between readers still).
+where the data is not judged here (it is compared between readers still). `counts` is of a LATEST
+topic what is told again when it differs, as far as the log says it outright.
 """
 
 import zlib
@@ -58,7 +59,7 @@ def snapshot(chain: Chain, topic: Topic) -> Any | None:
     return None
 
 
-def view(chain: Chain, topic: Topic) -> Any | None:
+def view(chain: Chain, topic: Topic) -> Any:
     """How a LATEST topic is now; of accounts and contexts what the log says outright."""
     if topic.kind == "l2Book":
         market, how = chain.by_symbol[topic.about], dict(topic.how)
@@ -75,6 +76,30 @@ def view(chain: Chain, topic: Topic) -> Any | None:
     if topic.kind == "blocks":
         return {"height": chain.height, "time": _ms(chain)} | chain.counts
     return None
+
+
+def counts(chain: Chain, topic: Topic) -> Any:
+    """Of a LATEST topic's view what a client has to be told when it has become another."""
+    if topic.kind == "l2Book":
+        return view(chain, topic)["levels"]
+    if topic.kind == "bbo":
+        return view(chain, topic)["bbo"]
+    if topic.kind == "allMids":
+        return view(chain, topic)
+    if topic.kind == "blocks":
+        return chain.height
+    if topic.kind == "activeAssetCtx":
+        market = chain.by_symbol[topic.about]
+        return market.oracle_px, market.mark_px, mid_px(market)
+    if topic.kind == "activeAssetData":
+        return chain.by_symbol[topic.about.partition("/")[2]].mark_px
+    if topic.kind == "openOrders":
+        return resting_orders(chain, topic.about)
+    if topic.kind == "clearinghouseState":
+        return _held(chain, topic.about)
+    assert topic.kind == "webData2", topic
+    marks = [(one.oracle_px, one.mark_px) for one in chain.markets.values()]
+    return _held(chain, topic.about), resting_orders(chain, topic.about), marks
 
 
 def checksum(market: Market) -> int:
@@ -94,13 +119,16 @@ def mid_px(market: Market) -> str | None:
 
 def resting_orders(chain: Chain, user: str) -> list[tuple[Any, ...]]:
     """A user's resting orders in brief: what `openOrders` must show of them."""
-    mine = address(user)
     return sorted(
         (order.oid, market.symbol, "BA"[order.side], decimal(order.px), decimal(order.sz))
-        for market in chain.markets.values()
-        for order in market.orders.values()
-        if order.user == mine
+        for market, order in chain.users[address(user)].resting.values()
     )
+
+
+def _held(chain: Chain, user: str) -> list[tuple[int, int, int]]:
+    """A user's positions and what they are worth."""
+    positions = sorted(chain.users[address(user)].positions.items())
+    return [(market, size, chain.markets[market].mark_px) for market, size in positions if size]
 
 
 def _ms(chain: Chain) -> int:

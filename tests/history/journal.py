@@ -183,7 +183,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
 
 def read_contents(directory: Path) -> Iterator[Content]:
     """All data, by height; each once, even if it was written twice."""
-    for path in sorted((directory / "contents").iterdir()):
+    for path in sorted((directory / "contents").glob("*")):
         with path.open("rb") as file:
             contents = [_decode_content(line) for line in file]
         contents.sort(key=lambda one: one.height)

@@ -195,6 +195,7 @@ class User:
     fundings: list[tuple[int, int, int, int, int]] = field(default_factory=list)
     ledger: list[tuple[int, int, list[Any]]] = field(default_factory=list)
     positions: dict[int, int] = field(default_factory=dict)
+    resting: dict[int, tuple["Market", Order]] = field(default_factory=dict)  # by oid
     statuses: list[Status] = field(default_factory=list)  # of the block
     new: dict[str, int] = field(default_factory=dict)  # how many of each the block brought
     value: int | None = None  # by the node's own check in this block
@@ -269,6 +270,8 @@ class Chain:
         market.touch(side, px)
         order = Order(oid, user, side, px, sz, self.time_ns, self._placed.get(oid))
         market.add(order, before_oid)
+        if user in self.users:
+            self.users[user].resting[oid] = market, order
         new = {"sz": sz} | ({"insertBefore": before_oid} if before_oid else {})
         market.diffs.append((order, {"new": new}))
 
@@ -283,6 +286,8 @@ class Chain:
         market.touch(order.side, order.px)
         market.diffs.append((order, "remove"))
         market.remove(order)
+        if order.user in self.users:
+            del self.users[order.user].resting[order.oid]
 
     def _filled(self, fields: list[Any]) -> None:
         *head, buyer, seller = fields

@@ -22,6 +22,7 @@ from tests.history import journal
 from tests.history.journal import Journal, Key, write_entry
 from tests.history.topics import (
     EVERY,
+    LATEST,
     RESUMABLE,
     Topic,
     is_snapshot,
@@ -230,17 +231,16 @@ class Recorder:
         return not self._asked and not self._late()
 
     def _late(self) -> list[Topic]:
-        """Those whose last message of the chain is not here, though it must come: not where the
-        client may have subscribed behind it.
+        """Those whose last message of the chain is not here, though it must come: of an EVERY
+        topic not where the client may have subscribed behind it.
         """
         last = self._world.last_heights
         read = ((topic, self._position(topic)) for topic in self._active.values())
         return [
             topic
             for topic, height in read
-            if topic.kind in RESUMABLE
-            and height is not None
-            and height < last.get(text_of(topic), 0)
+            if (topic.kind in LATEST or (topic.kind in RESUMABLE and height is not None))
+            and (height or 0) < last.get(text_of(topic), 0)
         ]
 
     async def _ask(self, websocket: ClientConnection, topic: Topic, height: int | None) -> None:

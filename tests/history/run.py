@@ -28,7 +28,7 @@ from tests.history.contents import walk
 from tests.history.journal import Journal
 from tests.history.recorder import Recorder, World
 from tests.history.stand import CALM_S, Stand
-from tests.history.topics import RESUMABLE, Topic, text_of
+from tests.history.topics import LATEST, RESUMABLE, Topic, text_of
 from tests.history.traffic import WALLETS, Traffic
 from tests.history.violations import Violations
 from tests.history.words import hex_of
@@ -135,7 +135,7 @@ def _end(stand: Stand, world: World) -> None:
     """The chain ends; what each topic has to end with is known from its log."""
     stand.end_chain()
     directory = stand.ipc.parent
-    names = [text_of(topic) for topic in world.topics if topic.kind in RESUMABLE]
+    names = [text_of(topic) for topic in world.topics if topic.kind in RESUMABLE | LATEST]
     heights = walk(read_blocks(directory / "log"), names)
     world.last_heights = {name: found[-1] for name, found in heights.items() if found}
     world.last_height = max(block.height for block in read_blocks(directory / "log"))

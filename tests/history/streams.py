@@ -5,14 +5,19 @@ A subscription's stream begins at a height: its snapshot's, that which it resume
 topic has no snapshot, at latest at the first block that was complete behind it. From there on it
 has every height at which the log has something for the topic, each once, each behind the one
 before, with `prev` naming that one.
+
+Of a LATEST topic heights may be left out, but not the newest: with each `blocks` message, and at
+the end, what it shows is as the log has it by then. A message's mark is what `status` said.
 """
 
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from tests.history import journal
+from tests.history.contents import Said
 from tests.history.journal import Entry, Told
 from tests.history.topics import EVERY, LATEST, RESUMABLE, SNAPSHOTS_FIRST, topic_of
 from tests.history.violations import Violations
@@ -20,6 +25,13 @@ from tests.history.violations import Violations
 _RESUME_FROM = re.compile(r"too slow on \S.*: resume from height (\d+)")
 _STATES = frozenset(("behind", "stale", "gap", "resyncing"))
 _CODES = frozenset((1000, 1001, 1006, 1013))  # none of which says that somebody erred
+
+
+class Newest(NamedTuple):
+    """The newest message of a LATEST topic."""
+
+    height: int
+    digest: str
 
 
 class Stream:
@@ -39,18 +51,46 @@ class Stream:
         self.gap: int | None = None  # up to where, told just now
         self.first = True
         self.leaving = False  # what waits of it may be dropped
+        self.digest = ""  # of the newest message
+        self.passed = False  # the block that went out as it was asked for, before its first message
+
+
+class Together:
+    """What all clients were told of LATEST topics: nobody ends with less than another had."""
+
+    def __init__(self) -> None:
+        self.newest: dict[str, Newest] = {}  # by topic, of anybody
+        self.ends: list[tuple[str, str, Newest]] = []  # of whom, of which topic
+
+    def judge(self, lasting: Mapping[str, int], found: Violations) -> None:
+        """Where a later message says something else, that had to be told, too."""
+        for where, topic, end in self.ends:
+            newest = self.newest[topic]
+            differs = lasting.get(newest.digest) != lasting.get(end.digest)
+            if newest.height > end.height and differs:
+                what = f"{topic} ends with {end.height}, others were told of {newest.height}"
+                found.add("missing", f"{where}: {what}")
 
 
 class Judge:
     """One client's file."""
 
     def __init__(
-        self, name: str, heights: Mapping[str, Sequence[int]], found: Violations, seen: Counter[str]
+        self,
+        name: str,
+        heights: Mapping[str, Sequence[int]],
+        found: Violations,
+        seen: Counter[str],
+        said: Said,
+        together: Together,
     ) -> None:
         self._where = name
         self._heights = heights
         self._found = found
         self._seen = seen
+        self._feeds = said.feeds
+        self._together = together
+        self._feed: str | None = None  # as `status` said last on this connection
         self._streams: dict[str, Stream] = {}
         self._highest = 0  # of anything on this connection
         self._at = 0
@@ -79,7 +119,7 @@ class Judge:
 
     def _opened(self, _: journal.Opened) -> None:
         self._seen["connections"] += 1
-        self._streams, self._highest, self._complete = {}, 0, False
+        self._streams, self._highest, self._complete, self._feed = {}, 0, False, None
 
     def _subscribed(self, one: journal.Subscribed) -> None:
         if one.topic in self._streams:
@@ -92,6 +132,8 @@ class Judge:
     def _leaving(self, one: journal.Leaving) -> None:
         if one.topic in self._streams:
             self._streams[one.topic].leaving = True
+        if one.topic == "status":
+            self._feed = None
 
     def _unsubscribed(self, one: journal.Unsubscribed) -> None:
         self._streams.pop(one.topic, None)
@@ -105,8 +147,7 @@ class Judge:
         if stream is None:
             self._add("order", f"{one.topic} at {one.height} though it is not subscribed")
             return
-        if one.state is not None and one.state not in _STATES:
-            self._add("content", f"{one.topic}: state {one.state!r}")
+        self._marked(stream, one)
         if stream.kind in LATEST:
             self._latest(stream, one)
         elif stream.kind == "status":
@@ -122,12 +163,48 @@ class Judge:
         if stream.kind == "blocks":
             self._block_is_over(one)
 
+    def _marked(self, stream: Stream, one: Told) -> None:
+        """What a block brings is marked with what `status` said before. What answers or leads over
+        a gap may know of it sooner, what was missed is as it was.
+        """
+        if one.state is not None and one.state not in _STATES:
+            self._add("mark", f"{one.topic}: state {one.state!r}")
+        is_first = one.snapshot or (stream.kind in LATEST and stream.height is None)
+        feed = self._feed
+        if stream.kind == "status":
+            feed = self._feeds.get(one.digest)
+        elif stream.resume is not None or is_first:
+            return
+        where = f"{one.topic} at {one.height} is marked {one.state}"
+        if stream.kind != "status" and _is_of_no_block(stream.kind, one.state):
+            self._add("mark", f"{where}, and there is the block")
+        if feed is None or (one.state in ("gap", "resyncing") and stream.kind != "status"):
+            return
+        if one.state != (None if feed == "live" else feed):
+            self._add("mark", f"{where}, status said {feed}")
+
     def _latest(self, stream: Stream, one: Told) -> None:
         if one.prev != -1:
             self._add("chain", f"{one.topic} at {one.height} has a prev")
         if stream.height is not None and one.height <= stream.height:
             self._add("order", f"{one.topic}: {one.height} behind {stream.height}")
-        stream.height = one.height
+        stream.height, stream.digest = one.height, one.digest
+        newest = self._together.newest.get(one.topic)
+        if newest is None or one.height > newest.height:
+            self._together.newest[one.topic] = Newest(one.height, one.digest)
+
+    def _is_newest(self, stream: Stream, height: int) -> None:
+        """Of a LATEST topic, that what the block of that height has done was told."""
+        if stream.height is None:
+            if stream.passed:
+                self._add("missing", f"{stream.topic}: nothing up to {height}")
+            stream.passed = True
+            return
+        assert stream.heights is not None
+        at = bisect_right(stream.heights, height)
+        if at and stream.heights[at - 1] > stream.height:
+            what = f"{stream.height} is not the newest, {stream.heights[at - 1]} is, at {height}"
+            self._add("missing", f"{stream.topic}: {what}")
 
     def _status(self, stream: Stream, one: Told) -> None:
         if one.prev is not None:
@@ -135,6 +212,8 @@ class Judge:
         if stream.height is not None and one.height < stream.height:
             self._add("order", f"status: {one.height} behind {stream.height}")
         stream.height = one.height
+        if not stream.leaving:
+            self._feed = self._feeds.get(one.digest)
 
     def _snapshot(self, stream: Stream, one: Told) -> None:
         self._seen["snapshots"] += 1
@@ -215,6 +294,8 @@ class Judge:
         lag behind.
         """
         for stream in self._streams.values():
+            if stream.kind in LATEST and not stream.leaving:
+                self._is_newest(stream, one.height)
             if stream.kind not in EVERY or stream.kind == "status" or stream.resume is not None:
                 continue
             if stream.gap is not None or stream.leaving:
@@ -265,12 +346,24 @@ class Judge:
         self._seen["complete"] += 1
         self._complete = True
         for stream in self._streams.values():
-            self._nothing_between(stream, one.height)
-            self._whole(stream)
+            if stream.kind not in LATEST:
+                self._nothing_between(stream, one.height)
+                self._whole(stream)
+            elif not stream.leaving:
+                stream.passed = True
+                self._is_newest(stream, one.height)
+                if stream.height is not None:
+                    end = Newest(stream.height, stream.digest)
+                    self._together.ends.append((self._where, stream.topic, end))
 
     def _whole(self, stream: Stream) -> None:
         if stream.parts:
             self._add("torn", f"{stream.topic}: {stream.parts} parts at {stream.height}, no more")
+
+
+def _is_of_no_block(kind: str, state: str | None) -> bool:
+    """Whether that mark says that there is no block, or none that can be read."""
+    return state == "stale" or (state == "gap" and kind in EVERY | {"blocks"})
 
 
 def _has(heights: Sequence[int], height: int) -> bool:

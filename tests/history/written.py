@@ -16,17 +16,20 @@ from sidecar.devnet.config import DevnetConfig
 from sidecar.node.log_writer import LogWriter
 from tests.history import expected, journal
 from tests.history.chain_log import Block, read_blocks
-from tests.history.contents import users_of, walk
+from tests.history.contents import Said, users_of, walk
 from tests.history.journal import Answer, Content, Entry, Told
 from tests.history.ledger import Chain
-from tests.history.streams import Judge
-from tests.history.topics import EVERY, SNAPSHOTS_FIRST, Topic, text_of
+from tests.history.streams import Judge, Together
+from tests.history.topics import EVERY, LATEST, SNAPSHOTS_FIRST, Topic, text_of
 from tests.history.violations import Violations
 from tests.history.words import decimal, hex_of
 
 BLOCKS, FIRST = 60, 20
 COIN = "TOYOTA"
-USER_KINDS = ("orderUpdates", "userFills", "userEvents", "openOrders", "clearinghouseState")
+USER_KINDS = (
+    *("orderUpdates", "userFills", "userEvents"),
+    *("openOrders", "clearinghouseState", "webData2"),
+)
 
 
 def write_log(directory: Path) -> list[Block]:
@@ -52,7 +55,10 @@ class History:
         self.contents: list[Content] = []
         self.answers: list[Answer] = []
         self._newest: dict[str, int] = {}
+        self._written: set[tuple[str, int, str]] = set()
         self._write()
+        self._said = Said()
+        walk(blocks, self.names, iter(self.contents), said=self._said)
 
     def spoilt(self) -> "History":
         """Another one, to be spoilt."""
@@ -68,15 +74,17 @@ class History:
         """By the checker's own parts."""
         found, seen = Violations(), Counter[str]()
         self.contents.sort(key=lambda one: one.height)
-        contents = iter(self.contents)
-        walk(self.blocks, self.names, contents, self.answers, found, seen)
+        contents, self._said = iter(self.contents), Said()
+        walk(self.blocks, self.names, contents, self.answers, found, seen, self._said)
         return self.judge_streams(found)
 
     def judge_streams(self, found: Violations | None = None) -> Violations:
         """Likewise, of what was told only the order."""
         found, seen = Violations() if found is None else found, Counter[str]()
+        said, together = self._said, Together()
         for number, entries in enumerate(self.clients):
-            Judge(f"client {number}", self.heights, found, seen).judge(entries)
+            Judge(f"client {number}", self.heights, found, seen, said, together).judge(entries)
+        together.judge(said.lasting, found)
         return found
 
     def save(self, directory: Path) -> None:
@@ -121,6 +129,14 @@ class History:
         else:
             self.contents.append(other)
 
+    def tell(
+        self, number: int, at: int, topic: str, height: int, data: Any, prev: int | None = -1
+    ) -> None:
+        """One more message, to one."""
+        content = _content(height, topic, (1, 1), data, first=False)
+        self.contents.append(content)
+        self.clients[number].insert(at, Told(topic, height, prev, (1, 1), False, content.digest))
+
     def _busiest(self) -> str:
         legs = (
             leg[0]
@@ -135,6 +151,7 @@ class History:
         topics = [Topic(kind, COIN) for kind in kinds]
         topics += [Topic("candle", COIN, (("interval", "1m"),)), Topic("allMids")]
         topics += [Topic(kind, self.user) for kind in USER_KINDS]
+        topics += [Topic("activeAssetData", f"{self.user}/{COIN}")]
         topics += [Topic("userFundings", self.user), Topic("status"), Topic("blocks")]
         return topics
 
@@ -150,7 +167,7 @@ class History:
                 for topic in self.topics:
                     self._tell(chain, topic)
                 if block.height == (FIRST + BLOCKS) // 2:
-                    self._come_back()
+                    self._come_back(chain)
             self._note(chain, block.height)
             if block.height == BLOCKS - 1:
                 order = next(iter(chain.oids.items()))
@@ -167,11 +184,12 @@ class History:
                 data = _STATUS if topic.kind == "status" else data
                 prev = None if topic.kind == "status" else self._newest.get(text_of(topic), 0)
                 self._say(entries, chain.height, topic, data, prev, first=topic.kind != "status")
-            elif topic.kind == "blocks":
-                self._say(entries, chain.height, topic, data, -1, first=True)
+            elif topic.kind in LATEST:
+                self._say_latest(entries, chain, topic)
 
     def _tell(self, chain: Chain, topic: Topic) -> None:
-        if topic.kind == "status":
+        text, height = text_of(topic), chain.height
+        if topic.kind == "status" or (topic.kind in LATEST and height not in self.heights[text]):
             return
         prev = self._newest.get(text_of(topic), 0) if topic.kind in EVERY else -1
         parts = expected.parts(chain, topic) if topic.kind in EVERY else [_view(chain, topic)]
@@ -180,7 +198,7 @@ class History:
             for entries in self.clients:
                 self._say(entries, chain.height, topic, data, prev, part=(i, len(parts)))
 
-    def _come_back(self) -> None:
+    def _come_back(self, chain: Chain) -> None:
         """The second one, to where it was."""
         entries = self.clients[1]
         height = (FIRST + BLOCKS) // 2
@@ -188,6 +206,18 @@ class History:
         for topic in self.topics:
             resume = height if topic.kind in EVERY and topic.kind != "status" else None
             entries.append(journal.Subscribed(text_of(topic), resume))
+            if topic.kind in LATEST:
+                self._say_latest(entries, chain, topic)
+            elif topic.kind == "status":
+                self._say(entries, chain.height, topic, _STATUS, None)
+
+    def _say_latest(self, entries: list[Entry], chain: Chain, topic: Topic) -> None:
+        """What one of these begins with."""
+        if topic.kind == "blocks":
+            data = expected.snapshot(chain, topic)
+            self._say(entries, chain.height, topic, data, -1, first=True)
+        else:
+            self._say(entries, chain.height, topic, _view(chain, topic), -1)
 
     def _note(self, chain: Chain, height: int) -> None:
         for topic in self.topics:
@@ -207,7 +237,9 @@ class History:
         first: bool = False,
     ) -> None:
         content = _content(height, text_of(topic), part, data, first=first)
-        if entries is self.clients[0]:
+        key = (content.topic, height, content.digest)
+        if key not in self._written:
+            self._written.add(key)
             self.contents.append(content)
         entries.append(Told(text_of(topic), height, prev, part, first, content.digest))
 
@@ -232,6 +264,14 @@ def _view(chain: Chain, topic: Topic) -> Any:
         value = None if user.value is None else decimal(user.value)
         account = {"assetPositions": held, "marginSummary": {"accountValue": value}}
         return {"user": topic.about, "clearinghouseState": account}
+    if topic.kind == "webData2":
+        account = _view(chain, Topic("clearinghouseState", topic.about))
+        orders = _view(chain, Topic("openOrders", topic.about))["orders"]
+        return account | {"openOrders": orders, "serverTime": chain.time_ns}
+    if topic.kind == "activeAssetData":
+        whose, _, coin = topic.about.partition("/")
+        mark_px = decimal(chain.by_symbol[coin].mark_px)
+        return {"user": whose, "coin": coin, "markPx": mark_px}
     if topic.kind == "activeAssetCtx":
         market = chain.by_symbol[topic.about]
         px = (market.oracle_px, market.mark_px)

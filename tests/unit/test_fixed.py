@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.errors import NumberInvalid
-from sidecar.fixed import SCALE, Rounding, divide, multiply, parse, parse_rounded, to_text
+from sidecar.fixed import SCALE, Rounding, divide, parse, parse_rounded, to_text
 
 DECIMAL_ROUNDING = {
     Rounding.FLOOR: ROUND_FLOOR,
@@ -98,9 +98,3 @@ def test_divide_rounds_as_decimal_does(
     exact = Decimal(numerator) / Decimal(denominator)
     expected = exact.quantize(Decimal(1), rounding=DECIMAL_ROUNDING[rounding])
     assert divide(numerator, denominator, rounding) == int(expected)
-
-
-def test_multiply() -> None:
-    assert multiply(parse("1.5"), parse("-2.5"), Rounding.FLOOR) == parse("-3.75")
-    assert multiply(1, 1, Rounding.FLOOR) == 0
-    assert multiply(1, 1, Rounding.CEIL) == 1

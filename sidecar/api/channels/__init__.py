@@ -93,19 +93,14 @@ class Channels:
 
     def publish(self, changes: Changes) -> Iterator[tuple[Topic, Message]]:
         """The block's messages, for topics that somebody reads."""
-        health = self._state.health
-        live = health is None or health.live
         for channel in self._channels.values():
-            if live:
-                yield from channel.publish(changes)
-            else:
-                yield from self._labelled(channel.publish(changes))
+            yield from self._marked(channel.publish(changes))
 
-    def status(self) -> Iterator[tuple[Topic, Message]]:
+    def status(self) -> Iterable[tuple[Topic, Message]]:
         """The status message that is due, between blocks too."""
         channel = self._channels[StatusChannel.name]
         assert isinstance(channel, StatusChannel)
-        return channel.refresh()
+        return self._marked(channel.refresh())
 
     def snapshot(self, topic: Topic) -> Message | None:
         """What a new subscriber gets first, if anything: the state as of the last block, never
@@ -132,6 +127,10 @@ class Channels:
                 if channel.needs is not None:
                     gap = gap_message(topic, from_height, self._state.height, reason)
                 yield Restart(topic, gap, self.snapshot(topic))
+
+    def _marked(self, messages: Iterable[tuple[Topic, Message]]) -> Iterable[tuple[Topic, Message]]:
+        health = self._state.health
+        return messages if health is None or health.live else self._labelled(messages)
 
     def _labelled(
         self, messages: Iterable[tuple[Topic, Message]]

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from blocks import ALICE, BOB, PX, ask, bid, block, fill, opened, state_of
 from sidecar.api.channels import Channels
@@ -27,6 +28,7 @@ from sidecar.node.transitions import (
 )
 from sidecar.state.aggregation import Aggregation
 from sidecar.state.chain import ChainState
+from sidecar.state.health import Bounds, Health
 
 
 class Feed:
@@ -319,6 +321,17 @@ def test_bad_subscriptions_are_told_what_is_allowed(
     with pytest.raises(RequestInvalid) as caught:
         Feed().channels.resolve(subscription)
     assert message in str(caught.value)
+
+
+def test_status_between_blocks_is_marked_as_all_is_while_the_feed_is_not_live() -> None:
+    feed = Feed()
+    health = feed.state.health = Health(feed.state, Bounds(stale_ns=3, behind_ns=1 << 62))
+    health.note_block(0, 0, 0)
+    feed.open(type="status")
+    for now_ns, state in ((4, "stale"), (2, UNSET)):
+        health.observe(now_ns, 0)
+        ((_, message),) = feed.channels.status()
+        assert message.state == state
 
 
 def test_a_chain_without_markets_says_so() -> None:

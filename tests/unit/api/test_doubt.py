@@ -29,7 +29,7 @@ from sidecar.node.transitions import (
 from sidecar.recovery.scope import Scope
 from sidecar.state.accounts import FEES
 from sidecar.state.chain import ChainState
-from sidecar.state.checkpoint import checkpoint_rows, restore_rows
+from sidecar.state.checkpoint import checkpoint_rows, restorer
 from sidecar.state.health import Bounds, Health
 from sidecar.state.margin import margin_lacks
 from test_channels import Feed
@@ -106,7 +106,7 @@ def test_while_everything_is_wrong_no_book_and_no_account_is_told() -> None:
 def again(state: ChainState) -> ChainState:
     """From its checkpoint."""
     copy = ChainState(strict=False)
-    restore_rows(copy, state.height, state.time_ns, checkpoint_rows(state))
+    restorer(copy, state.height, state.time_ns).rows(checkpoint_rows(state))
     return copy
 
 

@@ -353,6 +353,18 @@ def test_of_two_faults_the_same_one_is_told_however_the_bytes_are_cut(size: int)
     assert events == [Violation(1009, f"a message is longer than {MESSAGE_BYTES_MAX} bytes")]
 
 
+@pytest.mark.parametrize("size", [1, 5, 6, 7, 1 << 20])
+def test_a_binary_message_that_cant_be_inflated_is_binary_however_its_bytes_are_cut(
+    size: int,
+) -> None:
+    sent = frame(Opcode.BINARY, b"\xff" * 9, rsv=4)
+    server = WebSocketConnection(deflate=True)
+    events = [
+        event for at in range(0, len(sent), size) for event in server.receive(sent[at : at + size])
+    ]
+    assert events == [Violation(1003, "JSON text wanted, not binary")]
+
+
 def test_p8_limits_are_per_message() -> None:
     message = text(b"x" * 50_000, fin=False) + more(fin=False) * 60 + more()
     assert received(message * 3) == [Message("x" * 50_000)] * 3

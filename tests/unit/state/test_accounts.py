@@ -28,7 +28,7 @@ from sidecar.node.transitions import (
 )
 from sidecar.state.accounts import Position
 from sidecar.state.chain import ChainState
-from sidecar.state.checkpoint import checkpoint_rows, restore_rows
+from sidecar.state.checkpoint import checkpoint_rows, restorer
 from sidecar.state.margin import (
     Standing,
     is_liquidatable,
@@ -223,7 +223,7 @@ def test_from_a_snapshot_or_a_checkpoint_it_goes_on_alike() -> None:
         whole.apply(decode_block(encode_block(chain.step())))
     fresh, again = ChainState(), ChainState()
     fresh.restore(150, chain.time_ns, snapshot_rows(chain))
-    restore_rows(again, 150, chain.time_ns, checkpoint_rows(whole))
+    restorer(again, 150, chain.time_ns).rows(checkpoint_rows(whole))
     for _ in range(100):
         made = decode_block(encode_block(chain.step()))
         for state in (whole, fresh, again):

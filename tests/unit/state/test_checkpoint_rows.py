@@ -26,7 +26,7 @@ from sidecar.state.checkpoint import (
     LevelsRow,
     checkpoint_rows,
     component,
-    restore_rows,
+    restorer,
 )
 from sidecar.state.context import ContextRow
 from sidecar.state.history import FillRow, PaymentRow
@@ -51,7 +51,7 @@ def restored(state: ChainState) -> ChainState:
     """By way of bytes."""
     encoded = msgspec.msgpack.encode(list(checkpoint_rows(state)))
     copy = ChainState()
-    restore_rows(copy, state.height, state.time_ns, msgspec.msgpack.decode(encoded, type=ROWS))
+    restorer(copy, state.height, state.time_ns).rows(msgspec.msgpack.decode(encoded, type=ROWS))
     return copy
 
 
@@ -193,7 +193,7 @@ def test_a_part_that_has_more_to_keep_is_one_line(monkeypatch: pytest.MonkeyPatc
     state, copy = state_of(bid(5, 100)), ChainState()
     notes[id(state)] = Notes()
     notes[id(state)].restore(NoteRow("one"))
-    restore_rows(copy, state.height, state.time_ns, checkpoint_rows(state))
+    restorer(copy, state.height, state.time_ns).rows(checkpoint_rows(state))
     assert notes[id(copy)].kept == [NoteRow("one")]
 
 
@@ -223,4 +223,4 @@ def test_an_empty_state_says_what_its_source_tells() -> None:
 def test_a_row_that_fits_to_nothing_is_a_mismatch(row: Any) -> None:
     """Then the next place to start from is taken; all else ended the start. Found by fuzzing."""
     with pytest.raises(StateMismatch):
-        restore_rows(ChainState(), 2, 7, [MarketRow(TOYOTA), row])
+        restorer(ChainState(), 2, 7).rows([MarketRow(TOYOTA), row])
