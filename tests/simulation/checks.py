@@ -16,6 +16,9 @@ _HISTORIES = frozenset(  # what they begin with depends on how far back a sideca
     ("userFills", "userFundings", "userNonFundingLedgerUpdates", "activeAssetCtx", "webData2")
 )
 _PARTIAL = frozenset(("candle",))  # those that began before the sidecar knew of trades are not told
+_WITH_SNAPSHOT = frozenset(  # of EVERY channels: what a new subscriber gets first
+    ("bookDelta", "l4Book", "userFills", "userFundings", "userNonFundingLedgerUpdates")
+)
 
 
 def wanted(readings: list[Reading]) -> Wanted:
@@ -47,7 +50,9 @@ class _Stream:
         # The height up to which nothing is missing; what is the sidecar's own can't be resumed.
         self._last: int | None = None if self._kind in _OWN else reading.resumed
         self._exact = False  # whether the next message's `prev` is that very height
-        self._begun = False  # something came, or a gap was told: no snapshot may come by itself
+        # Something came, or was resumed: no snapshot may come by itself.
+        self._begun = self._last is not None and _DELIVERIES[self._kind] is Delivery.EVERY
+        self._gap_to: int | None = None  # the end of a gap, if that came last
         self._part: tuple[int, int] | None = None
         self._wrong: list[str] = []
 
@@ -70,7 +75,8 @@ class _Stream:
             self._say(f"a gap from {data['from']} to {data['to']}")
         if missing := self._missing(data["from"]):
             self._say(f"a gap from {data['from']} on, but {missing} are missing, too")
-        self._last, self._exact, self._begun, self._part = None, False, False, None
+        self._last = self._gap_to = data["to"]
+        self._exact, self._begun, self._part = False, False, None
 
     def _own(self, message: dict[str, Any]) -> None:
         if self._last is not None and message["height"] < self._last:
@@ -90,10 +96,14 @@ class _Stream:
         if _is_snapshot(message):
             if self._begun:
                 self._say(f"a snapshot at {height} out of nothing")
+            self._leads_on(height)
             if not self._fits(message, height):
                 self._say(f"not what the chain says at height {height}: {str(message)[:300]}", 3)
             self._last, self._exact, self._begun = height, False, True
             return
+        if self._kind in _WITH_SNAPSHOT and not self._begun:
+            self._say(f"height {height} without a snapshot before it")
+        self._gap_to = None
         if not self._follows_part(message):
             if self._last is not None:
                 if height <= self._last:
@@ -105,6 +115,12 @@ class _Stream:
         self._last, self._exact, self._begun = height, True, True
         if self._kind not in _PARTIAL and not self._was_pushed(message, height):
             self._say(f"never told by the chain at height {height}: {str(message)[:300]}", 3)
+
+    def _leads_on(self, height: int) -> None:
+        """A snapshot behind a gap begins where the gap ends."""
+        end, self._gap_to = self._gap_to, None
+        if end is not None and (height < end or self._missing(height + 1)):
+            self._say(f"a snapshot at {height} behind a gap up to {end}")
 
     def _continues(self, prev: int | None, height: int) -> bool:
         """Whether a message follows what came before. A sidecar that began with a snapshot does not
@@ -169,6 +185,8 @@ def _end(reading: Reading, oracle: Oracle, height: int) -> str | None:
     if kind in _OWN or kind in _PARTIAL:
         return None
     told = [one for one in map(plain, reading.texts) if "height" in one]
+    if kind in _WITH_SNAPSHOT and _awaits_snapshot(reading):
+        return "no snapshot came"
     if _DELIVERIES[kind] is Delivery.EVERY:
         newest = oracle.newest.get(reading.key, 0)
         last = max(map(_reaches, map(plain, reading.texts)), default=0)
@@ -187,6 +205,13 @@ def _end(reading: Reading, oracle: Oracle, height: int) -> str | None:
     if _timeless(_forgetful(told[-1])) != _timeless(_forgetful(final)):
         return f"at height {height} it is still as at {told[-1]['height']}: {told[-1]}"
     return None
+
+
+def _awaits_snapshot(reading: Reading) -> bool:
+    """Whether the next message has to be one."""
+    if not reading.texts:
+        return reading.resumed is None
+    return bool(plain(reading.texts[-1])["channel"] == "gap")
 
 
 def _reaches(message: dict[str, Any]) -> int:
