@@ -6,6 +6,7 @@ from typing import Any
 
 from sidecar.api.channels import REGISTRY
 from sidecar.api.topics import Delivery
+from tests.simulation.beginnings import Beginnings
 from tests.simulation.client import Client, Reading
 from tests.simulation.node import SimulatedNode
 from tests.simulation.oracle import Oracle, Wanted, plain
@@ -29,29 +30,32 @@ def wanted(readings: list[Reading]) -> Wanted:
         for text in reading.texts:
             message = plain(text)
             if "height" in message and (
-                _DELIVERIES[kind] is Delivery.LATEST or _is_snapshot(message)
+                _DELIVERIES[kind] is Delivery.LATEST or is_snapshot(message)
             ):
                 asked.setdefault(reading.key, set()).add(message["height"])
     return asked
 
 
-def streams(readings: list[Reading], oracle: Oracle) -> list[str]:
+def streams(readings: list[Reading], oracle: Oracle, beginnings: Beginnings) -> list[str]:
     """What each subscription was told, message by message: promise 2, and 3 for what is in them."""
-    return [what for reading in readings for what in _Stream(reading, oracle).check()]
+    return [what for reading in readings for what in _Stream(reading, oracle, beginnings).check()]
 
 
 class _Stream:
     """One reading, gone through from its first message to its last."""
 
-    def __init__(self, reading: Reading, oracle: Oracle) -> None:
+    def __init__(self, reading: Reading, oracle: Oracle, beginnings: Beginnings) -> None:
         self._reading = reading
         self._oracle = oracle
+        self._beginnings = beginnings
+        self._resumed = reading.resumed  # until a message came
         self._kind = reading.subscription["type"]
-        # The height up to which nothing is missing; what is the sidecar's own can't be resumed.
-        self._last: int | None = None if self._kind in _OWN else reading.resumed
+        every = self._kind not in _OWN and _DELIVERIES[self._kind] is Delivery.EVERY
+        # The height up to which nothing is missing; the rest has nothing to resume.
+        self._last: int | None = reading.resumed if every else None
         self._exact = False  # whether the next message's `prev` is that very height
         # Something came, or was resumed: no snapshot may come by itself.
-        self._begun = self._last is not None and _DELIVERIES[self._kind] is Delivery.EVERY
+        self._begun = self._last is not None
         self._gap_to: int | None = None  # the end of a gap, if that came last
         self._part: tuple[int, int] | None = None
         self._wrong: list[str] = []
@@ -76,6 +80,7 @@ class _Stream:
         if missing := self._missing(data["from"]):
             self._say(f"a gap from {data['from']} on, but {missing} are missing, too")
         self._last = self._gap_to = data["to"]
+        self._resumed = None
         self._exact, self._begun, self._part = False, False, None
 
     def _own(self, message: dict[str, Any]) -> None:
@@ -85,15 +90,23 @@ class _Stream:
 
     def _latest(self, message: dict[str, Any]) -> None:
         height = message["height"]
-        if self._begun and self._last is not None and height < self._last:
+        if self._last is not None and not self._is_newer(height, self._last):
             self._say(f"height {height} after {self._last}")
-        self._last, self._begun = height, True
+        self._last = height
         if not self._fits(message, height):
             self._say(f"not what the chain says at height {height}: {message}", 3)
 
+    def _is_newer(self, height: int, last: int) -> bool:
+        """A topic has one message a block, and a new snapshot where it was rebuilt."""
+        again = self._beginnings.was_rebuilt(self._reading.incarnation, height)
+        return height > last or (height == last and again)
+
     def _every(self, message: dict[str, Any]) -> None:
         height, prev = message["height"], message["prev"]
-        if _is_snapshot(message):
+        if prev is None and self._should_know(message):
+            self._say(f"height {height} says it knows of none before")
+        self._resumed = None
+        if is_snapshot(message):
             if self._begun:
                 self._say(f"a snapshot at {height} out of nothing")
             self._leads_on(height)
@@ -115,6 +128,20 @@ class _Stream:
         self._last, self._exact, self._begun = height, True, True
         if self._kind not in _PARTIAL and not self._was_pushed(message, height):
             self._say(f"never told by the chain at height {height}: {str(message)[:300]}", 3)
+
+    def _should_know(self, message: dict[str, Any]) -> bool:
+        """Whether its sidecar has had a message of the topic before this one, or has to have known
+        of one: not of those before the snapshot that it started from, nor of those before a height
+        to resume from that is no message's.
+        """
+        height, key = message["height"], self._reading.key
+        if self._resumed is not None and not self._oracle.is_told(key, self._resumed):
+            return False
+        if self._kind in _PARTIAL:
+            return self._exact
+        since = self._beginnings.before(self._reading.incarnation, height)
+        behind = height + 1 if is_snapshot(message) else height
+        return any(self._oracle.is_told(key, at) for at in range(since + 1, behind))
 
     def _leads_on(self, height: int) -> None:
         """A snapshot behind a gap begins where the gap ends."""
@@ -251,7 +278,8 @@ def _forgetful(value: Any) -> Any:
     return {name: _forgetful(one) for name, one in value.items() if name != "cumFunding"}
 
 
-def _is_snapshot(message: dict[str, Any]) -> bool:
+def is_snapshot(message: dict[str, Any]) -> bool:
+    """Whether it is what a subscription to an EVERY topic begins with."""
     data = message["data"]
     if not isinstance(data, dict):
         return False

@@ -278,7 +278,7 @@ class Connection:
         request: dict[str, Any] = {"subscription": subscription}
         if height is not None:
             request["resume"] = {"height": height}
-        incarnation = (self.process.name[1], self.process.starts)
+        incarnation = self.process.incarnation
         reading = Reading(subscription, height, incarnation, self.world.clock.now)
         self.reads[kind] = reading
         self.client.readings.append(reading)

@@ -50,6 +50,11 @@ class Process:
         self._signals: anyio.abc.ObjectSendStream[Signals] | None = None
 
     @property
+    def incarnation(self) -> tuple[int, int]:
+        """Which sidecar, and which of its starts."""
+        return self.name[1], self.starts
+
+    @property
     def server(self) -> Any:
         """The product's server, once there is one."""
         return None if self.app is None else self.app.parts.server
