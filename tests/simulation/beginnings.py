@@ -8,6 +8,7 @@ from typing import Any
 
 Incarnation = tuple[int, int]  # which sidecar, and which of its starts
 _BEGUN, _REBUILT, _REPAIRED = "state restored", "rebuilt", "repaired"
+_RAN_AGAIN = "run again"
 
 
 class Beginnings:
@@ -15,6 +16,7 @@ class Beginnings:
 
     def __init__(self, log: Iterable[dict[str, Any]]) -> None:
         self._since: dict[Incarnation, list[int]] = defaultdict(list)
+        self._ran_again: set[tuple[Incarnation, int]] = set()
         self._rebuilt: set[tuple[Incarnation, int]] = set()
         for line in log:
             self._note(line["sidecar"], line)
@@ -27,15 +29,15 @@ class Beginnings:
         elif line["event"] in (_REBUILT, _REPAIRED):
             self._since[sidecar].append(line["snapshot"])
             self._rebuilt.add((sidecar, line["height"]))
+        elif line["event"] == _RAN_AGAIN:
+            self._ran_again.add((sidecar, line["start"]))
 
     def _of_start(self, sidecar: Incarnation, origin: str, height: int) -> int:
         """A checkpoint keeps all that was known by who wrote it."""
         if origin != "checkpoint":
             return height
         number, start = sidecar
-        return max(
-            (self.before((number, one), height) for one in range(1, start)), default=0
-        )
+        return max((self.before((number, one), height) for one in range(1, start)), default=0)
 
     def before(self, sidecar: Incarnation, height: int) -> int:
         """Behind which height it knows all that led to `height`."""
@@ -44,3 +46,7 @@ class Beginnings:
     def was_rebuilt(self, sidecar: Incarnation, height: int) -> bool:
         """Whether it began anew there, in all or in part: what it has told is told again."""
         return (sidecar, height) in self._rebuilt
+
+    def ran_again_from(self, sidecar: Incarnation, height: int) -> bool:
+        """Whether it has made messages again from its state of that very height."""
+        return (sidecar, height) in self._ran_again

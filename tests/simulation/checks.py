@@ -13,12 +13,17 @@ from tests.simulation.oracle import Oracle, Wanted, plain
 
 _DELIVERIES = {channel.name: channel.delivery for channel in REGISTRY}
 _OWN = frozenset(("status",))  # speaks of the sidecar, not of the chain
-_HISTORIES = frozenset(  # what they begin with depends on how far back a sidecar remembers
-    ("userFills", "userFundings", "userNonFundingLedgerUpdates", "activeAssetCtx", "webData2")
-)
+_HISTORIES = {  # what they begin with depends on how far back a sidecar remembers
+    "userFills": "fills",
+    "userFundings": "fundings",
+    "userNonFundingLedgerUpdates": "nonFundingLedgerUpdates",
+}
+_SINCE_THEN = frozenset(("cumFunding", "cumLedger"))  # sums from where a sidecar began
+# Null until a sidecar has known them for long enough.
+_KNOWN_LATER = frozenset(("funding", "prevDayPx", "dayNtlVlm", "dayBaseVlm"))
 _PARTIAL = frozenset(("candle",))  # those that began before the sidecar knew of trades are not told
 _WITH_SNAPSHOT = frozenset(  # of EVERY channels: what a new subscriber gets first
-    ("bookDelta", "l4Book", "userFills", "userFundings", "userNonFundingLedgerUpdates")
+    ("bookDelta", "l4Book", *_HISTORIES)
 )
 
 
@@ -126,16 +131,19 @@ class _Stream:
             if prev is not None and prev >= height:
                 self._say(f"height {height} says it follows {prev}")
         self._last, self._exact, self._begun = height, True, True
-        if self._kind not in _PARTIAL and not self._was_pushed(message, height):
+        if not self._was_pushed(message, height):
             self._say(f"never told by the chain at height {height}: {str(message)[:300]}", 3)
 
     def _should_know(self, message: dict[str, Any]) -> bool:
         """Whether its sidecar has had a message of the topic before this one, or has to have known
         of one: not of those before the snapshot that it started from, nor of those before a height
-        to resume from that is no message's.
+        to resume from that is no message's, or that very snapshot's.
         """
         height, key = message["height"], self._reading.key
-        if self._resumed is not None and not self._oracle.is_told(key, self._resumed):
+        if self._resumed is not None and (
+            not self._oracle.is_told(key, self._resumed)
+            or self._beginnings.ran_again_from(self._reading.incarnation, self._resumed)
+        ):
             return False
         if self._kind in _PARTIAL:
             return self._exact
@@ -186,10 +194,33 @@ class _Stream:
         return True
 
     def _fits(self, message: dict[str, Any], height: int) -> bool:
-        if self._kind in _HISTORIES or self._kind in _PARTIAL:
-            return True
         key, oracle = self._reading.key, self._oracle
+        if self._kind in _HISTORIES:
+            return any(self._is_end_of(message, one) for one in oracle.shown(key, height))
         return _is_one_of(message, oracle.said(key, height) + oracle.shown(key, height))
+
+    def _is_end_of(self, message: dict[str, Any], whole: dict[str, Any]) -> bool:
+        """Whether a history is the newest part of the whole one, with all that came since its
+        sidecar has known the chain.
+        """
+        field = _HISTORIES[self._kind]
+        entries, every = message["data"][field], whole["data"][field]
+        height, key = message["height"], self._reading.key
+        since = self._beginnings.before(self._reading.incarnation, height)
+        known = sum(self._count_at(key, at) for at in range(since + 1, height + 1))
+        rest = {"data": message["data"] | {field: every}}
+        if message["prev"] is None:
+            rest["prev"] = whole["prev"]
+        return (
+            message | rest == whole
+            and len(entries) >= min(known, len(every))
+            and entries == every[len(every) - len(entries) :]
+        )
+
+    def _count_at(self, key: str, height: int) -> int:
+        """How many entries a block has, whichever way the chain went."""
+        said = self._oracle.said(key, height) if self._oracle.is_told(key, height) else []
+        return min((len(one["data"][_HISTORIES[self._kind]]) for one in said), default=0)
 
     def _say(self, what: str, promise: int = 2) -> None:
         self._wrong.append(f"promise {promise}: {self._reading.key}: {what}")
@@ -222,14 +253,14 @@ def _end(reading: Reading, oracle: Oracle, height: int) -> str | None:
             return f"it ends at {last}, the chain's last is {newest}"
         return None
     final = oracle.final[reading.key]
-    if kind in _HISTORIES or final is None:
+    if final is None:
         return None
     if kind == "blocks":
         last = told[-1]["height"] if told else 0
         return None if last == height else f"the newest block is {height}, told was {last}"
     if not told:
         return "nothing was ever told"
-    if _timeless(_forgetful(told[-1])) != _timeless(_forgetful(final)):
+    if not _agrees(_timeless(told[-1]), _timeless(final)):
         return f"at height {height} it is still as at {told[-1]['height']}: {told[-1]}"
     return None
 
@@ -258,24 +289,31 @@ def _begun_at(reading: Reading) -> int | None:
 def _timeless(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    return {name: _timeless(one) for name, one in value.items() if name not in ("time", "height")}
+    return {name: _timeless(one) for name, one in value.items() if name not in _TIMES}
+
+
+# Markets alone make no message of `webData2`.
+_TIMES = frozenset(("time", "serverTime", "height", "assetCtxs"))
 
 
 def _is_one_of(message: dict[str, Any], expected: list[Any]) -> bool:
-    if message["channel"] == "clearinghouseState":
-        message, expected = _forgetful(message), [_forgetful(one) for one in expected]
     if message.get("prev", 0) is None:  # it does not claim to know
-        return message in [{**one, "prev": None} for one in expected]
-    return message in expected
+        expected = [{**one, "prev": None} for one in expected]
+    return message in expected or any(_agrees(message, one) for one in expected)
 
 
-def _forgetful(value: Any) -> Any:
-    """Without what depends on how far back a sidecar remembers."""
-    if isinstance(value, list):
-        return [_forgetful(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    return {name: _forgetful(one) for name, one in value.items() if name != "cumFunding"}
+def _agrees(told: Any, whole: Any, name: str = "") -> bool:
+    """Whether that is what there is to say, but for what depends on how far back a sidecar
+    remembers.
+    """
+    if isinstance(told, dict) and isinstance(whole, dict):
+        return told.keys() == whole.keys() and all(
+            name in _SINCE_THEN or _agrees(value, whole[name], name)
+            for name, value in told.items()
+        )
+    if isinstance(told, list) and isinstance(whole, list):
+        return len(told) == len(whole) and all(map(_agrees, told, whole))
+    return bool(told == whole or (told is None and name in _KNOWN_LATER))
 
 
 def is_snapshot(message: dict[str, Any]) -> bool:

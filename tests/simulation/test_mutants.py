@@ -18,6 +18,7 @@ _FOUND = {
     "an order's new size, not its level's": 1,
     "a log that was written anew": 183,
     "no bound for what waits": 38,
+    "no message is marked": 1,
     "silence is not noticed": 16,
     "a broken log is not told": 40,
 }
