@@ -10,9 +10,10 @@ import msgspec
 from sidecar.api.channels import REGISTRY
 from sidecar.api.topics import Delivery
 from sidecar.state.health import LIVE, Condition
+from tests.simulation.beginnings import Incarnation
 from tests.simulation.checks import is_snapshot
 from tests.simulation.client import Client, Reading
-from tests.simulation.conditions import Conditions
+from tests.simulation.conditions import Change, Conditions
 
 _LATEST = frozenset(one.name for one in REGISTRY if one.delivery is Delivery.LATEST)
 
@@ -67,17 +68,15 @@ def _follow(reading: Reading, conditions: Conditions, *, to_the_end: bool) -> st
         if message["prev"] is not None or message["data"]["coins"] or message["data"]["users"]:
             return f"odd: {message}"
         told = Condition(**message["data"]["feed"])
-        found = {
-            number
-            for number, one in enumerate(changes)
-            if one.condition == told and _holds(changes, number, message["height"])
-        }
+        found = _places(changes, told, message["height"])
         if not found:
             return f"it never held {told} at {message['height']}"
         if places is not None:
-            found = {two for two in found if any(
-                _nothing_between(conditions, sidecar, one, two) for one in places
-            )}
+            found = {
+                two
+                for two in found
+                if any(_nothing_between(conditions, sidecar, one, two) for one in places)
+            }
             if not found:
                 return f"what came before {told} at {message['height']} was not told"
         places = found
@@ -88,12 +87,27 @@ def _follow(reading: Reading, conditions: Conditions, *, to_the_end: bool) -> st
     return None
 
 
-def _holds(changes: list[Any], number: int, height: int) -> bool:
+def has_held(
+    conditions: Conditions, sidecar: Incarnation, feed: dict[str, Any], height: int
+) -> bool:
+    """Whether a sidecar ever held that of its feed while it was at that height."""
+    return bool(_places(conditions.of(sidecar), Condition(**feed), height))
+
+
+def _places(changes: list[Change], told: Condition, height: int) -> set[int]:
+    return {
+        number
+        for number, one in enumerate(changes)
+        if one.condition == told and _holds(changes, number, height)
+    }
+
+
+def _holds(changes: list[Change], number: int, height: int) -> bool:
     behind = changes[number + 1].condition.height if number + 1 < len(changes) else height
     return changes[number].condition.height <= height <= behind
 
 
-def _nothing_between(conditions: Conditions, sidecar: Any, one: int, two: int) -> bool:
+def _nothing_between(conditions: Conditions, sidecar: Incarnation, one: int, two: int) -> bool:
     """Whether nothing that had to be told lies between two changes."""
     return one <= two and not any(
         conditions.is_told(sidecar, number) for number in range(one + 1, two)

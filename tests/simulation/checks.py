@@ -260,7 +260,7 @@ def _end(reading: Reading, oracle: Oracle, height: int) -> str | None:
         return None if last == height else f"the newest block is {height}, told was {last}"
     if not told:
         return "nothing was ever told"
-    if not _agrees(_timeless(told[-1]), _timeless(final)):
+    if not agrees(_timeless(told[-1]), _timeless(final)):
         return f"at height {height} it is still as at {told[-1]['height']}: {told[-1]}"
     return None
 
@@ -299,20 +299,19 @@ _TIMES = frozenset(("time", "serverTime", "height", "assetCtxs"))
 def _is_one_of(message: dict[str, Any], expected: list[Any]) -> bool:
     if message.get("prev", 0) is None:  # it does not claim to know
         expected = [{**one, "prev": None} for one in expected]
-    return message in expected or any(_agrees(message, one) for one in expected)
+    return message in expected or any(agrees(message, one) for one in expected)
 
 
-def _agrees(told: Any, whole: Any, name: str = "") -> bool:
+def agrees(told: Any, whole: Any, name: str = "") -> bool:
     """Whether that is what there is to say, but for what depends on how far back a sidecar
     remembers.
     """
     if isinstance(told, dict) and isinstance(whole, dict):
         return told.keys() == whole.keys() and all(
-            name in _SINCE_THEN or _agrees(value, whole[name], name)
-            for name, value in told.items()
+            name in _SINCE_THEN or agrees(value, whole[name], name) for name, value in told.items()
         )
     if isinstance(told, list) and isinstance(whole, list):
-        return len(told) == len(whole) and all(map(_agrees, told, whole))
+        return len(told) == len(whole) and all(map(agrees, told, whole))
     return bool(told == whole or (told is None and name in _KNOWN_LATER))
 
 

@@ -65,6 +65,7 @@ async def _garbage(connection: Connection) -> bool:
 async def _nonsense(connection: Connection) -> bool:
     junk = ("{", '{"method":"subscribe"}', '{"method":"post","id":-1}', "[" * 500, "null")
     connection.protocol.send_text(connection.rng.choice(junk).encode())
+    connection.nonsense += 1
     return False
 
 
@@ -108,9 +109,7 @@ async def _ask(connection: Connection) -> bool:
             {"type": "nothing"},
         )
     )
-    connection.numbers += 1
-    request = {"type": "info", "payload": payload}
-    connection.say(method="post", id=connection.numbers, request=request)
+    connection.ask(payload)
     return False
 
 
@@ -128,6 +127,7 @@ async def _order(connection: Connection) -> bool:
 async def _net(connection: Connection) -> bool:
     sent = _next_action(connection.client)
     if sent is not None:
+        connection.nets += 1
         text = b'{"method":"onDisconnect","action":' + sent.body + b"}"
         connection.protocol.send_text(text)
     return False

@@ -55,6 +55,11 @@ class Process:
         return self.name[1], self.starts
 
     @property
+    def height(self) -> int:
+        """Of its newest block; 0 where it has none."""
+        return 0 if self.app is None or self.app.state is None else self.app.state.height
+
+    @property
     def server(self) -> Any:
         """The product's server, once there is one."""
         return None if self.app is None else self.app.parts.server

@@ -18,7 +18,7 @@ from unittest import mock
 import anyio
 import structlog
 
-from tests.simulation import candour, checks
+from tests.simulation import answers, candour, checks
 from tests.simulation.beginnings import Beginnings
 from tests.simulation.client import Client, Reading
 from tests.simulation.context import sidecar_of_task
@@ -216,9 +216,9 @@ class _Story:
         self._bug.close()  # who judges does not have it
         readings = [reading for client in self.clients for reading in client.readings]
         oracle, keys = Oracle(), sorted({reading.key for reading in readings})
-        wanted = checks.wanted(readings)
+        wanted, asked = checks.wanted(readings), answers.asked(self.clients)
         for blocks in (*self.node.branches, self.node.blocks):
-            oracle.follow(blocks, keys, wanted)
+            oracle.follow(blocks, keys, wanted, asked)
         self.verdict.messages = sum(len(reading.texts) for reading in readings)
         beginnings = Beginnings(self.world.log)
         self._say(3, *oracle.against(self.node.chain))
@@ -227,6 +227,7 @@ class _Story:
         self._say(1, *checks.orders(self.clients, self.node)[:5])
         self._say(2, *[f"client {c.number}: {w}" for c in self.clients for w in c.broken[:3]])
         self._say(1, *self.watch.witness_closes())
+        self._say(3, *answers.answers(self.clients, oracle, self.world.conditions)[:5])
         self._judge_candour(readings)
         self._bug.enter_context(self._planted())
 
