@@ -1,4 +1,4 @@
-"""What clients were told that asked: as the chain was at some moment between question and answer."""
+"""What clients that asked were told: as the chain was at a moment between question and answer."""
 
 import json
 from typing import Any
@@ -52,11 +52,11 @@ def _is_right(question: Question, oracle: Oracle, conditions: Conditions) -> boo
 
 
 def _is_of(data: dict[str, Any], question: Question, conditions: Conditions) -> bool:
-    rest = data["markets"], data["coins"], data["users"], data["mismatches"]
+    rest = data["markets"], data["coins"], data["users"]
     return (
         data["height"] in _heights(question)
         and has_held(conditions, question.incarnation, data["feed"], data["height"])
-        and rest == (2, {}, {}, 0)
+        and rest == (2, {}, {})
     )
 
 

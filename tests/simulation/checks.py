@@ -123,16 +123,19 @@ class _Stream:
             self._say(f"height {height} without a snapshot before it")
         self._gap_to = None
         if not self._follows_part(message):
-            if self._last is not None:
-                if height <= self._last:
-                    self._say(f"height {height} after {self._last}")
-                elif not self._continues(prev, height):
-                    self._say(f"height {height} says it follows {prev}, we have {self._last}")
-            if prev is not None and prev >= height:
-                self._say(f"height {height} says it follows {prev}")
+            self._check_order(height, prev)
         self._last, self._exact, self._begun = height, True, True
         if not self._was_pushed(message, height):
             self._say(f"never told by the chain at height {height}: {str(message)[:300]}", 3)
+
+    def _check_order(self, height: int, prev: int | None) -> None:
+        if self._last is not None:
+            if height <= self._last:
+                self._say(f"height {height} after {self._last}")
+            elif not self._continues(prev, height):
+                self._say(f"height {height} says it follows {prev}, we have {self._last}")
+        if prev is not None and prev >= height:
+            self._say(f"height {height} says it follows {prev}")
 
     def _should_know(self, message: dict[str, Any]) -> bool:
         """Whether its sidecar has had a message of the topic before this one, or has to have known
@@ -162,8 +165,8 @@ class _Stream:
         know the height before its first one, and says so: null.
         """
         assert self._last is not None
-        if prev is None:
-            return not self._missing(height)
+        if prev is None:  # candles that are not whole are not told
+            return (self._kind in _PARTIAL and not self._exact) or not self._missing(height)
         return prev == self._last if self._exact else prev <= self._last
 
     def _missing(self, height: int) -> list[int]:

@@ -97,25 +97,28 @@ async def _resubscribe(connection: Connection) -> bool:
 
 
 async def _ask(connection: Connection) -> bool:
-    rng = connection.rng
-    user = address(connection.client.wallet)
-    payload = rng.choice(
-        (
-            {"type": "l2Book", "coin": "TOYOTA"},
-            {"type": "l4Snapshot", "coin": "SONY"},
-            {"type": "clearinghouseState", "user": user},
-            {"type": "openOrders", "user": user},
-            {"type": "serverInfo"},
-            {"type": "nothing"},
-        )
-    )
-    connection.ask(payload)
+    for _ in range(connection.rng.randrange(1, 6)):
+        connection.ask(connection.rng.choice(_questions(connection.client.wallet)))
     return False
 
 
+def _questions(wallet: int) -> tuple[dict[str, str], ...]:
+    user = address(wallet)
+    return (
+        {"type": "l2Book", "coin": "TOYOTA"},
+        {"type": "l4Snapshot", "coin": "SONY"},
+        {"type": "clearinghouseState", "user": user},
+        {"type": "openOrders", "user": user},
+        {"type": "serverInfo"},
+        {"type": "nothing"},
+    )
+
+
 async def _order(connection: Connection) -> bool:
-    sent = _next_action(connection.client)
-    if sent is not None:
+    for _ in range(connection.rng.randrange(1, 4)):
+        sent = _next_action(connection.client)
+        if sent is None:
+            break
         connection.numbers += 1
         connection.asked[connection.numbers] = sent
         head = f'{{"method":"post","id":{connection.numbers},"request":'
@@ -145,7 +148,8 @@ def _next_action(client: Client) -> Sent | None:
 
 
 async def _ping(connection: Connection) -> bool:
-    connection.protocol.send_ping(connection.rng.randbytes(connection.rng.randrange(8)))
+    for _ in range(connection.rng.choice((1, 1, 30))):
+        connection.protocol.send_ping(connection.rng.randbytes(connection.rng.randrange(8)))
     return False
 
 

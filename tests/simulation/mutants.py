@@ -196,7 +196,7 @@ def _status_falls_silent(_: Any) -> Any:
 
 def _front_ends_see_no_orders(was: Any) -> Any:
     def view(self: WebData2Channel, topic: Topic) -> dict[str, Any]:
-        return was(self, topic) | {"openOrders": [], "cumLedger": "13.0"}
+        return {**was(self, topic), "openOrders": [], "cumLedger": "13.0"}
 
     return view
 
