@@ -108,7 +108,9 @@ def _holds(changes: list[Change], number: int, height: int) -> bool:
 
 
 def _nothing_between(conditions: Conditions, sidecar: Incarnation, one: int, two: int) -> bool:
-    """Whether nothing that had to be told lies between two changes."""
+    """Whether nothing that had to be told lies between two changes: the same again has not."""
+    changes = conditions.of(sidecar)
     return one <= two and not any(
-        conditions.is_told(sidecar, number) for number in range(one + 1, two)
+        conditions.is_told(sidecar, number) and changes[number].condition != changes[one].condition
+        for number in range(one + 1, two)
     )
