@@ -82,7 +82,8 @@ class _Stream:
     def _gap(self, data: dict[str, Any]) -> None:
         if data["from"] > data["to"] + 1:
             self._say(f"a gap from {data['from']} to {data['to']}")
-        if missing := self._missing(data["from"]):
+        is_whole = self._exact or self._kind not in _PARTIAL  # else it was not told by right
+        if is_whole and (missing := self._missing(data["from"])):
             self._say(f"a gap from {data['from']} on, but {missing} are missing, too")
         self._last = self._gap_to = data["to"]
         self._resumed = None
