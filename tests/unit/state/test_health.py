@@ -33,7 +33,7 @@ def test_it_starts_untrusted() -> None:
 
 def test_the_words_are_those_of_the_protocol() -> None:
     words = ["live", "stale", "behind", "gap", "resyncing"]
-    assert [LIVE, STALE, BEHIND, GAP, RESYNCING] == words
+    assert words == [LIVE, STALE, BEHIND, GAP, RESYNCING]
     assert Condition(LIVE) == Condition(LIVE, "", 0)  # of a feed that nobody judges
 
 
