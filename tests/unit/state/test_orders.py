@@ -144,6 +144,24 @@ def test_an_order_without_a_status_rests_too() -> None:
     found = state.orders.find(BOB, 7)
     assert found is not None
     assert (found.market, found.status) == (1, None)
+    state.apply(block(3, BookRemoved(1, 7)))
+    assert state.orders.find(BOB, 7) is None
+
+
+def test_an_order_that_left_the_book_is_found_by_its_cloid_while_its_status_is_kept() -> None:
+    state = state_of(status(7, cloid=CLOID), bid(7, 100))
+    state.apply(block(3, BookRemoved(1, 7)))
+    found = state.orders.find_cloid(ALICE, CLOID)
+    assert found is not None
+    assert (found.resting, found.status) == (None, status(7, cloid=CLOID))
+
+
+def test_an_id_that_rests_in_two_markets_is_the_later_ones() -> None:
+    state = state_of(bid(7, 100), bid(7, 100, market=2))
+    state.apply(block(3, BookRemoved(1, 7)))
+    found = state.orders.find(ALICE, 7)
+    assert found is not None
+    assert found.market == 2
 
 
 steps = st.lists(
