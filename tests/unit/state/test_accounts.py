@@ -3,6 +3,7 @@
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ from sidecar.node.transitions import (
     PricesUpdated,
     Transition,
 )
-from sidecar.state.accounts import Position
+from sidecar.state.accounts import AccountsRow, FundingPaidRow, Position
 from sidecar.state.chain import ChainState
 from sidecar.state.checkpoint import checkpoint_rows, restore_rows
 from sidecar.state.margin import (
@@ -240,3 +241,10 @@ def purse(state: ChainState, address: bytes) -> Any:
     held = {id_: (one.sz, one.cost, one.margin) for id_, one in user.positions.items()}
     liquidatable = is_liquidatable(state.accounts, state.markets, user)
     return user.balance, held, standing(state.accounts, state.markets, user), liquidatable
+
+
+def test_rows_of_earlier_checkpoints_are_read() -> None:
+    """Their tags are on disk."""
+    encoded = msgspec.msgpack.encode([[32, True], [33, ALICE, 1, 2, 3, 4]])
+    rows = msgspec.msgpack.decode(encoded, type=list[AccountsRow | FundingPaidRow])
+    assert rows == [AccountsRow(True), FundingPaidRow(ALICE, 1, 2, 3, 4)]

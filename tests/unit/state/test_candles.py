@@ -12,8 +12,8 @@ from blocks import ALICE, BOB, PX
 from candle_case import Traded, candles_of
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import BID, Fill, FundingSettled, Leg
-from sidecar.state.candles import INTERVALS, Candles, end_of, start_of
-from sidecar.state.context import Context
+from sidecar.state.candles import INTERVALS, CandleRow, Candles, CandlesRow, end_of, start_of
+from sidecar.state.context import Context, ContextRow, MinuteRow, RateRow
 
 FOR_EVER = 1 << 60
 START_NS = 1_767_000_000_000_000_000  # 2025-12-29, a Monday
@@ -166,3 +166,24 @@ def test_sums_of_more_than_64_bits_come_back() -> None:
     encoded = msgspec.msgpack.encode(rows)
     assert encoded
     assert again(candles).between("1M", 0, FOR_EVER) == candles.between("1M", 0, FOR_EVER)
+
+
+def test_rows_of_earlier_checkpoints_are_read() -> None:
+    """Their tags are on disk."""
+    encoded = msgspec.msgpack.encode(
+        [
+            [48, 1, None],
+            [49, 1, "1h", 2, 3, 4, 5, 6, "7", 8],
+            [50, 1, 2, "3", "4", 5, 6],
+            [51, 1, 2, 3, 4],
+            [52, 1, 2],
+        ]
+    )
+    kinds = CandlesRow | CandleRow | MinuteRow | RateRow | ContextRow
+    assert msgspec.msgpack.decode(encoded, type=list[kinds]) == [
+        CandlesRow(1, None),
+        CandleRow(1, "1h", 2, 3, 4, 5, 6, "7", 8),
+        MinuteRow(1, 2, "3", "4", 5, 6),
+        RateRow(1, 2, 3, 4),
+        ContextRow(1, 2),
+    ]

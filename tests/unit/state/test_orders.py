@@ -17,8 +17,8 @@ from sidecar.node.transitions import (
 )
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import UserChanges
-from sidecar.state.orders import Orders, is_by_system
-from sidecar.state.users import Users
+from sidecar.state.orders import Orders, StatusRow, is_by_system
+from sidecar.state.users import HeightsRow, SourceRow, User, Users
 
 CLOID = b"\x07" * 16
 
@@ -205,3 +205,58 @@ def test_cancels_by_the_system_are_told_from_those_asked_for() -> None:
     by_system = ("marginCanceled", "liquidatedCanceled", "reduceOnlyCanceled", "scheduledCancel")
     assert all(map(is_by_system, (*by_system, "siblingFilledCanceled", "internalCancel")))
     assert not any(map(is_by_system, ("canceled", "open", "filled", "iocCancelRejected")))
+
+
+def test_rows_of_earlier_checkpoints_are_read() -> None:
+    """Their tags are on disk; what was written before a field was there lacks it."""
+    encoded = msgspec.msgpack.encode(
+        [[40, True, False, True], [41, ALICE, 1, 2, 3, 4, None], [42, waiting(7)]]
+    )
+    rows = msgspec.msgpack.decode(encoded, type=list[SourceRow | HeightsRow | StatusRow])
+    assert rows == [
+        SourceRow(True, False, True, None),
+        HeightsRow(ALICE, 1, 2, 3, 4, None, "0", "0"),
+        StatusRow(waiting(7)),
+    ]
+
+
+def test_users_come_back_with_what_their_source_tells() -> None:
+    users = Users()
+    users.unknown_past, users.refusals_encoded, users.money_told = True, False, True
+    users.since_ns = 7
+    alice = users.get(ALICE)
+    alice.orders_height, alice.fills_height, alice.fundings_height = 1, 2, 3
+    alice.ledger_height, alice.events_height = 4, 5
+    alice.volume, alice.deposited = 1 << 70, -(1 << 70)
+    rows = [
+        SourceRow(True, False, True, 7),
+        HeightsRow(ALICE, 1, 2, 3, 4, 5, str(1 << 70), str(-(1 << 70))),
+    ]
+    assert list(users.rows()) == rows
+    again = Users()
+    for row in rows:
+        again.restore(row)
+    assert list(again.rows()) == rows
+
+
+def test_a_user_that_is_new_has_had_nothing() -> None:
+    users = Users()
+    (source,) = users.rows()
+    assert source == SourceRow(False, False, True, None)
+    user = users.get(ALICE)
+    for one in (user, users.look(BOB)):
+        empty = dict.fromkeys(User.__slots__) | {"positions": {}, "resting": {}}
+        numbers = [name for name in User.__slots__ if name.endswith("_height")]
+        empty |= dict.fromkeys([*numbers, "balance", "deposited", "volume"], 0)
+        held = {name: getattr(one, name) for name in User.__slots__}
+        assert held == empty | {"address": one.address}
+    assert users.look(ALICE) is users.get(ALICE) is user
+    assert list(users.by_address) == [ALICE]
+
+
+def test_of_a_user_from_before_the_state_began_no_height_is_known() -> None:
+    users = Users()
+    users.unknown_past = True
+    for one in (users.get(ALICE), users.look(BOB)):
+        heights = [getattr(one, name) for name in User.__slots__ if name.endswith("_height")]
+        assert heights == [None] * 5
