@@ -1,19 +1,10 @@
-"""Accounts of the state against those of the chain that wrote the log, field by field."""
-
-from fractions import Fraction
-from typing import Any
+"""Accounts as blocks move them, step by step, worked out by hand."""
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from account_case import ChainAccounts, compare_accounts, crash_chain
 from blocks import ALICE, BOB, PX, TOYOTA, block
-from sidecar.devnet.rows import snapshot_rows
 from sidecar.errors import StateMismatch
-from sidecar.fixed import SCALE
-from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.transitions import (
     BID,
     AccountCheck,
@@ -23,21 +14,11 @@ from sidecar.node.transitions import (
     LedgerChanged,
     Leg,
     LeverageChanged,
-    MarketListed,
     PricesUpdated,
     Transition,
 )
 from sidecar.state.accounts import AccountsRow, FundingPaidRow, Position
 from sidecar.state.chain import ChainState
-from sidecar.state.checkpoint import checkpoint_rows, restore_rows
-from sidecar.state.margin import (
-    Standing,
-    is_liquidatable,
-    liquidation_px,
-    maintenance_margin,
-    standing,
-)
-from sidecar.state.market import Market
 
 
 def trade(sz: int, px: int, start: int = 0, *, pnl: int = 0, fee: int = 0) -> Fill:
@@ -166,81 +147,6 @@ def test_agents_that_are_over_are_forgotten() -> None:
     state = after(AgentApproved(ALICE, key, "", 1), AgentApproved(BOB, key, ""))
     assert state.accounts.agents[key].user == BOB
     assert set(state.accounts.agents_of) == {BOB}
-
-
-TIERED = MarketListed(1, "T", 2, 50, False, ((0, 50), (1_000 * PX, 20), (5_000 * PX, 5)))
-
-
-def test_maintenance_by_tiers() -> None:
-    assert maintenance_margin(TIERED, 1_000 * PX) == 10 * PX
-    assert maintenance_margin(TIERED, 2_000 * PX) == (10 + 25) * PX
-    assert maintenance_margin(TIERED, 6_000 * PX) == (10 + 100 + 100) * PX
-    assert maintenance_margin(TOYOTA, 3) == 1  # rounded up
-
-
-@given(
-    sz=st.integers(-(10**12), 10**12).filter(bool),
-    mark=st.integers(10**6, 10**12),
-    entry=st.integers(10**6, 10**12),
-    money=st.integers(-(10**15), 10**15),
-    is_cross=st.booleans(),
-)
-def test_at_the_liquidation_price_the_margin_is_just_met(
-    sz: int, mark: int, entry: int, money: int, is_cross: bool
-) -> None:
-    market = Market(TIERED)
-    market.mark_px = mark
-    position = Position(sz, abs(sz) * entry // SCALE, 0 if is_cross else money)
-    own = maintenance_margin(TIERED, abs(sz) * mark // SCALE)
-    cross = Standing(money + position.upnl(mark), 0, own, 0)
-    px = liquidation_px(market, position, cross, is_cross=is_cross)
-
-    def spare(at: Fraction) -> Fraction:
-        worth = sz * at / SCALE - (position.cost if sz > 0 else -position.cost)
-        return money + worth - maintenance_margin(TIERED, int(abs(sz) * at / SCALE))
-
-    tick = abs(sz) // SCALE + 4  # what one unit of price, and rounding, can make
-    if px is not None:
-        assert abs(spare(Fraction(px))) <= 2 * tick
-    else:  # however low a long's price, however high: never
-        assert spare(Fraction(1, 10)) > -tick if sz > 0 else spare(Fraction(1, 10)) < tick
-
-
-def test_every_field_is_the_chains_own() -> None:
-    chain, state = crash_chain(), ChainState()
-    reference = ChainAccounts(chain)
-    for height in range(1, 401):
-        made = decode_block(encode_block(chain.step()))
-        state.apply(made)
-        reference.follow(made)
-        if height % 10 == 0:
-            compare_accounts(reference, state, sample=8, seed=height)
-    assert reference.seen >= {"cross", "isolated", "liquidation", "long", "short"}
-
-
-def test_from_a_snapshot_or_a_checkpoint_it_goes_on_alike() -> None:
-    chain, whole = crash_chain(seed=5), ChainState()
-    for _ in range(150):
-        whole.apply(decode_block(encode_block(chain.step())))
-    fresh, again = ChainState(), ChainState()
-    fresh.restore(150, chain.time_ns, snapshot_rows(chain))
-    restore_rows(again, 150, chain.time_ns, checkpoint_rows(whole))
-    for _ in range(100):
-        made = decode_block(encode_block(chain.step()))
-        for state in (whole, fresh, again):
-            state.apply(made)
-    for address, user in whole.users.by_address.items():
-        assert purse(fresh, address) == purse(whole, address)
-        assert purse(again, address) == purse(whole, address)
-        assert again.users.get(address).funding_paid == user.funding_paid
-    assert fresh.accounts.agents == whole.accounts.agents
-
-
-def purse(state: ChainState, address: bytes) -> Any:
-    user = state.users.get(address)
-    held = {id_: (one.sz, one.cost, one.margin) for id_, one in user.positions.items()}
-    liquidatable = is_liquidatable(state.accounts, state.markets, user)
-    return user.balance, held, standing(state.accounts, state.markets, user), liquidatable
 
 
 def test_rows_of_earlier_checkpoints_are_read() -> None:
