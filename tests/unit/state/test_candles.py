@@ -120,6 +120,7 @@ def two_minutes(candles: Candles) -> Candles:
 
 
 def test_a_minute_that_is_over_is_part_of_all_longer_intervals() -> None:
+    assert Candles().is_first("1m")  # of none at all
     candles = two_minutes(Candles())
     minutes = [Candle(NEW_YEAR, 5, 9, 3, 3, 7, 3), Candle(NEW_YEAR + 60_000, 4, 4, 4, 4, 8, 1)]
     assert candles.between("1m", 0, FOR_EVER) == minutes
@@ -222,6 +223,11 @@ def test_a_minute_leaves_the_day_24_hours_after_its_end() -> None:
     for after_ns, px, sz in ((minute - 2, 5, 1), (minute - 1, 6, 1), (minute, 7, 3)):
         context.trade(START_NS + after_ns, fill_of(Traded(0, px, sz)))
     end = START_NS + minute + day
+    assert list(context.rows(3)) == [
+        ContextRow(3, 0),
+        MinuteRow(3, START_NS, str(11 * PX), str(2 * PX), 5 * PX, 6 * PX),
+        MinuteRow(3, START_NS + minute, str(21 * PX), str(3 * PX), 7 * PX, 7 * PX),
+    ]
     assert context.day(end - 1) == (32 * PX, 5 * PX, 5 * PX)
     assert context.day(end) == (21 * PX, 3 * PX, 6 * PX)
     assert list(context.rows(3)) == [
@@ -249,10 +255,11 @@ def test_what_is_kept_of_a_day_comes_back() -> None:
 def test_a_side_that_the_node_does_not_write_moves_no_open_interest() -> None:
     context = Context()
     buyer = Leg(ALICE, 1, None, 0, 0, 0)
-    context.trade(START_NS, Fill(1, 1, PX, 2 * PX, BID, b"", buyer, None))
-    assert context.open_interest == 2 * PX
-    context.trade(START_NS, Fill(1, 1, PX, 2 * PX, BID, b"", None, None))
-    assert context.open_interest == 2 * PX
+    assert context.open_interest == 0
+    context.trade(START_NS, Fill(1, 1, PX, 2, BID, b"", buyer, None))
+    assert context.open_interest == 2
+    context.trade(START_NS, Fill(1, 1, PX, 2, BID, b"", None, None))
+    assert context.open_interest == 2
 
 
 def test_open_interest_is_what_longs_hold() -> None:
@@ -276,6 +283,7 @@ def test_rates_are_kept_and_come_back() -> None:
     for row in context.rows(1):
         copy.restore(row)
     assert copy.rates == context.rates
+    assert copy.rates[-1].time_ns == 7
     assert (copy.rates[-1].rate, copy.rates[-1].premium) == (10, 20)
 
 

@@ -15,9 +15,10 @@ from sidecar.node.transitions import (
     OrderStatus,
     Trigger,
 )
+from sidecar.state.book import Order
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import UserChanges
-from sidecar.state.orders import Orders, StatusRow, is_by_system
+from sidecar.state.orders import Orders, StatusRow, is_by_system, live
 from sidecar.state.users import HeightsRow, SourceRow, User, Users
 
 CLOID = b"\x07" * 16
@@ -207,6 +208,112 @@ def test_cancels_by_the_system_are_told_from_those_asked_for() -> None:
     assert not any(map(is_by_system, ("canceled", "open", "filled", "iocCancelRejected")))
 
 
+def test_a_cancel_by_the_system_is_an_event_no_other_status_is() -> None:
+    state = state_of()
+    for name in ("open", "triggered", "filled", "canceled", "tickRejected"):
+        changes = changes_of(state, status(7, name))
+        assert (changes.statuses, changes.events) == ([status(7, name)], False)
+    for name in ("marginCanceled", "scheduledCancel"):
+        assert changes_of(state, status(7, name)).events is True
+
+
+def test_an_order_that_has_triggered_is_a_limit_order_placed_then() -> None:
+    trigger = Trigger(90 * PX, "Price below 90", is_position_tpsl=True)
+    waited = msgspec.structs.replace(status(7, "triggered", trigger=trigger), tif=None)
+    assert live(waited) == msgspec.structs.replace(
+        waited,
+        tif="Gtc",
+        trigger=Trigger(0, "Triggered", is_position_tpsl=True, waiting=False),
+        placed_ns=waited.time_ns,
+    )
+    for one in (status(7), waiting(7), status(7, "triggered"), live(waited)):
+        assert live(one) is one
+
+
+def test_statuses_that_are_kept_come_back() -> None:
+    state = state_of(status(7, cloid=CLOID), status(7, "filled", cloid=CLOID), status(8))
+    rows = list(state.orders.rows())
+    assert [row.status.status for row in rows] == ["open", "filled", "open"]
+    users = Users()
+    orders = Orders(users)
+    for row in rows:
+        orders.restore(row)
+    orders.check_invariants()
+    assert list(orders.rows()) == rows
+    for oid in (7, 8):
+        assert orders.find(ALICE, oid) == state.orders.find(ALICE, oid)
+        found = orders.find(ALICE, oid)
+        assert found is not None
+        assert found.market == 1
+    assert orders.find_cloid(ALICE, CLOID) == orders.find(ALICE, 7)
+
+
+def resting(oid: int, one: OrderStatus | None = None) -> Order:
+    return Order(oid, ALICE, BID, 100 * PX, PX, 0, one)
+
+
+def test_resting_orders_of_a_market_are_replaced() -> None:
+    users = Users()
+    orders = Orders(users)
+    before = [resting(7), resting(8)]
+    for one in before:
+        orders.restore_resting(1, one)
+    elsewhere = resting(9)
+    orders.restore_resting(2, elsewhere)
+    now = [resting(8), resting(10, status(10, cloid=CLOID)), resting(11, status(11))]
+    orders.replace(1, [*before, resting(12)], now)  # of the last one nobody knew
+    assert users.get(ALICE).resting == {9: (2, elsewhere)} | {one.oid: (1, one) for one in now}
+    assert users.get(ALICE).cloids == {CLOID: 10}
+    assert list(users.by_address) == [ALICE]
+
+
+def test_waiting_orders_of_a_snapshot_are_found() -> None:
+    state = ChainState()
+    one = status(7, trigger=Trigger(90 * PX, "Price below 90"), cloid=CLOID)
+    state.restore(5, 0, [MarketRow(TOYOTA), TriggerRow(one), TriggerRow(waiting(8))])
+    assert state.users.get(ALICE).waiting == {7: one, 8: waiting(8)}
+    assert state.users.get(ALICE).cloids == {CLOID: 7}
+    found = state.orders.find_cloid(ALICE, CLOID)
+    assert found is not None
+    assert (found.market, found.status) == (1, one)
+    assert list(state.users.by_address) == [ALICE]
+
+
+def test_children_come_to_life_one_by_one() -> None:
+    state = ChainState()
+    parents = {8: 7, 9: 7, 11: 10}
+    rows = [TriggerRow(waiting(oid), parent) for oid, parent in parents.items()]
+    state.restore(5, 0, [MarketRow(TOYOTA), *rows])
+    of_10 = {10: {11: waiting(11)}}
+    for one, children in (
+        (waiting(8), {7: {9: waiting(9)}} | of_10),
+        (status(20, "canceled"), {7: {9: waiting(9)}} | of_10),  # has none
+        (waiting(9), of_10),
+        (status(10), of_10),
+        (status(10, "canceled"), {}),
+    ):
+        state.apply(block(state.height + 1, one))
+        assert state.orders.children == children
+        state.orders.check_invariants()
+    assert state.users.get(ALICE).waiting == {8: waiting(8), 9: waiting(9)}
+
+
+def test_of_several_orders_with_one_cloid_those_that_are_left_are_found() -> None:
+    users = Users()
+    orders = Orders(users, per_user=3, overall=9)
+    alice = users.get(ALICE)
+    for oid, named in ((7, {7}), (8, {7, 8}), (9, {7, 8, 9}), (20, {8, 9}), (21, {9}), (22, set())):
+        cloid = CLOID if oid < 10 else None
+        orders.status(status(oid, "filled", cloid=cloid), UserChanges(alice))
+        known = (alice.cloids or {}).get(CLOID, set())
+        assert ({known} if isinstance(known, int) else known) == named
+        assert isinstance(known, int) == (len(named) == 1)
+        found = orders.find_cloid(ALICE, CLOID)
+        assert (None if found is None or found.status is None else found.status.oid) == max(
+            named, default=None
+        )
+
+
 def test_rows_of_earlier_checkpoints_are_read() -> None:
     """Their tags are on disk; what was written before a field was there lacks it."""
     encoded = msgspec.msgpack.encode(
@@ -250,6 +357,7 @@ def test_a_user_that_is_new_has_had_nothing() -> None:
         empty |= dict.fromkeys([*numbers, "balance", "deposited", "volume"], 0)
         held = {name: getattr(one, name) for name in User.__slots__}
         assert held == empty | {"address": one.address}
+    assert users.look(BOB).address == BOB
     assert users.look(ALICE) is users.get(ALICE) is user
     assert list(users.by_address) == [ALICE]
 
