@@ -2,15 +2,17 @@
 
     python tests/measure/mutate.py sidecar/state/book.py ... [--logic 40] [--others 20] [--line 42]
 
-Each mutant (see `mutants`) is tried in a child of this process, which has imported what does not
-change: in a third of a second, where a new interpreter takes two. A mutant is killed if a test
-fails, or hangs, or the module can't be imported; survivors are printed. All mutants of its logic
-are tried (operators, numbers, conditions), or `--logic` of them, and of the others (a value, a word
-or an argument is missing: nearly any test notices that) `--others`: samples are evenly spread over
-the module, and said to be samples.
+Each mutant (see `mutants`) is tried in a child of this process, which has imported all that the
+tests need and that can be imported without the module: in a fifth of a second, where a new
+interpreter takes two. The tests that took least come first. A mutant is killed if a test fails,
+or hangs, or the module can't be imported; survivors are printed. All mutants of its logic are tried
+(operators, numbers, conditions), or `--logic` of them, and of the others (a value, a word or an
+argument is missing: nearly any test notices that) `--others`: samples are evenly spread over the
+module, and said to be samples.
 """
 
 import argparse
+import contextlib
 import gc
 import importlib
 import importlib.abc
@@ -22,37 +24,85 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
+from collections import defaultdict
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
+import hypothesis.strategies
+import msgspec
 import pytest
-from _pytest.config import default_plugins
 
 from mutants import Mutant, mutants_of
 from own_tests import ROOT, own_tests
 
-PRELOADED = (
-    *(f"_pytest.{name}" for name in default_plugins),
-    "anyio.pytest_plugin",
-    "h11",
-    "hypothesis.internal.conjecture.engine",
-    "msgspec",
-    "sortedcontainers",
-    "websockets.client",
-    "wsproto.connection",
-)
 OUTPUT = Path(tempfile.gettempdir()) / f"mutate-{os.getpid()}.log"  # of the last tests
+NOTES = OUTPUT.with_suffix(".json")  # of the tests of the module as it is
 MEMORY_MAX = 4 << 30
 SURVIVED, KILLED, TIMED_OUT = 0, 1, -1
+
+
+class Notes(msgspec.Struct):
+    """What the tests of a module need."""
+
+    seconds: dict[str, float]  # by test
+    modules: list[str]  # that were imported
+
+
+class _Notes:
+    """A plugin: takes them."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        files = {name: getattr(one, "__file__", None) or "" for name, one in sys.modules.items()}
+        tests = str(ROOT / "tests")
+        modules = sorted(name for name, file in files.items() if not file.startswith(tests))
+        NOTES.write_bytes(msgspec.json.encode(Notes(self._seconds, modules)))
+
+
+class _QuickestFirst:
+    """A plugin: the order, and how much CPU a test may take."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self._seconds = seconds
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: self._seconds.get(item.nodeid, 0))
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 5 + 5 * self._seconds.get(nodeid, 0))
+
+
+class _Refused(Exception):
+    """A module that changes, or that imports such a one, is not imported."""
+
+
+class _Refuses(importlib.abc.MetaPathFinder):
+    def __init__(self, module: Path) -> None:
+        self._name = _name(module)
+
+    def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
+        if fullname == self._name:
+            raise _Refused
+        return None
+
+
+def _name(module: Path) -> str:
+    return ".".join(module.with_suffix("").parts)
 
 
 class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     """Imports one module from another source than its file's."""
 
     def __init__(self, module: Path, source: str) -> None:
-        self._name = ".".join(module.with_suffix("").parts)
+        self._name = _name(module)
         self._path, self._source = ROOT / module, source
 
     def find_spec(
@@ -77,10 +127,6 @@ def main() -> int:
     parser.add_argument("--others", type=int, default=20, metavar="COUNT", help="default 20")
     parser.add_argument("--line", type=int, action="append", help="only mutants of this line")
     options = parser.parse_args()
-    for name in PRELOADED:
-        importlib.import_module(name)
-    sys.dont_write_bytecode = False  # else each child compiles the tests anew
-    gc.freeze()  # what children share is not theirs to search
     return max([try_module(module, options) for module in options.modules])
 
 
@@ -94,13 +140,38 @@ def try_module(module: Path, options: argparse.Namespace) -> int:
     if options.line:
         chosen = [one for one in mutants if one.line in options.line]
     tests = [str(path) for path in own_tests(module)]
-    began = time.monotonic()
-    if outcome(module, source, tests, 600) != SURVIVED:
-        sys.exit(f"{module}: its tests fail as it is:\n{OUTPUT.read_text()}")
-    patience_s = 10 + 10 * (time.monotonic() - began)
+    must_pass(module, source, tests, _Notes())
+    notes = msgspec.json.decode(NOTES.read_bytes(), type=Notes)
+    preload(module, notes.modules)
+    quickest_first = _QuickestFirst(notes.seconds)
+    must_pass(module, source, tests, quickest_first)  # so prepared too
+    patience_s = 60 + 10 * sum(notes.seconds.values())
     what = f"{len(chosen)} of {len(mutants)} mutants ({len(logic)} of its logic)"
     print(f"{module}: {what}, by {' '.join(tests)}", flush=True)
-    return report(module, chosen, tests, patience_s)
+    return report(module, chosen, tests, patience_s, quickest_first)
+
+
+def must_pass(module: Path, source: str, tests: list[str], plugin: object) -> None:
+    """Exits unless the module's tests pass as it is."""
+    if outcome(module, source, tests, 600, plugin) != SURVIVED:
+        sys.exit(f"{module}: its tests fail as it is:\n{OUTPUT.read_text()}")
+
+
+def preload(module: Path, names: list[str]) -> None:
+    """Imports what the module's tests need and what does not change with it."""
+    for name in [name for name in sys.modules if name.startswith("sidecar")]:
+        del sys.modules[name]  # another module's
+    sys.meta_path.insert(0, _Refuses(module))
+    for name in names:
+        if name != "__main__":
+            with contextlib.suppress(ImportError, _Refused):
+                importlib.import_module(name)
+    del sys.meta_path[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what does so before pytest runs is slow, it says
+        hypothesis.given(hypothesis.strategies.integers())(lambda _: None)()  # looks at them all
+    gc.collect()
+    gc.freeze()
 
 
 def spread(mutants: list[Mutant], count: int) -> list[Mutant]:
@@ -109,11 +180,13 @@ def spread(mutants: list[Mutant], count: int) -> list[Mutant]:
     return [mutants[index * len(mutants) // count] for index in range(count)]
 
 
-def report(module: Path, chosen: list[Mutant], tests: list[str], patience_s: float) -> int:
+def report(
+    module: Path, chosen: list[Mutant], tests: list[str], patience_s: float, plugin: object
+) -> int:
     """Tries each; says which survive."""
     outcomes = []
     for mutant in chosen:
-        outcomes.append(outcome(module, mutant.source, tests, patience_s))
+        outcomes.append(outcome(module, mutant.source, tests, patience_s, plugin))
         if outcomes[-1] == SURVIVED:
             print(f"  survived  {mutant.line}: {mutant.change}", flush=True)
     survived, hung = outcomes.count(SURVIVED), outcomes.count(TIMED_OUT)
@@ -121,23 +194,24 @@ def report(module: Path, chosen: list[Mutant], tests: list[str], patience_s: flo
     return min(survived, 1)
 
 
-def outcome(module: Path, source: str, tests: list[str], patience_s: float) -> int:
+def outcome(module: Path, source: str, tests: list[str], patience_s: float, plugin: object) -> int:
     """What the tests say to this source."""
     child = os.fork()
     if child == 0:
-        run_tests(module, source, tests)
+        run_tests(module, source, tests, plugin)
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
-            return KILLED if status else SURVIVED
+            hung = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF
+            return TIMED_OUT if hung else KILLED if status else SURVIVED
         time.sleep(0.005)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return TIMED_OUT
 
 
-def run_tests(module: Path, source: str, tests: list[str]) -> None:
+def run_tests(module: Path, source: str, tests: list[str], plugin: object) -> None:
     """In a child; does not return."""
     code: int = KILLED
     try:
@@ -149,7 +223,7 @@ def run_tests(module: Path, source: str, tests: list[str]) -> None:
         plugins = ("-p", "no:cacheprovider", "-p", "no:xdist")
         preloaded = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
         profile = ("--hypothesis-profile=mutants", "--tb=no", "-x", "-q")
-        code = pytest.main([*plugins, *preloaded, *profile, *tests])
+        code = pytest.main([*plugins, *preloaded, *profile, *tests], plugins=[plugin])
     except BaseException:  # noqa: BLE001 - a mutant may raise anything
         traceback.print_exc()
     finally:

@@ -1,18 +1,11 @@
-"""Accounts of the state against those of the chain that wrote the log, field by field."""
+"""Accounts as blocks move them, step by step, worked out by hand."""
 
-from fractions import Fraction
-from typing import Any
-
+import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from account_case import ChainAccounts, compare_accounts, crash_chain
-from blocks import ALICE, BOB, PX, TOYOTA, block
-from sidecar.devnet.rows import snapshot_rows
+from blocks import ALICE, BOB, PX, SONY, TOYOTA, block
 from sidecar.errors import StateMismatch
-from sidecar.fixed import SCALE
-from sidecar.node.block_records import decode_block, encode_block
+from sidecar.node.snapshot import AccountRow, AgentRow, MarketRow, PositionRow
 from sidecar.node.transitions import (
     BID,
     AccountCheck,
@@ -26,17 +19,9 @@ from sidecar.node.transitions import (
     PricesUpdated,
     Transition,
 )
-from sidecar.state.accounts import Position
+from sidecar.state.accounts import Accounts, AccountsRow, FundingPaidRow, Leverage, Position
 from sidecar.state.chain import ChainState
-from sidecar.state.checkpoint import checkpoint_rows, restorer
-from sidecar.state.margin import (
-    Standing,
-    is_liquidatable,
-    liquidation_px,
-    maintenance_margin,
-    standing,
-)
-from sidecar.state.market import Market
+from sidecar.state.users import Users
 
 
 def trade(sz: int, px: int, start: int = 0, *, pnl: int = 0, fee: int = 0) -> Fill:
@@ -167,76 +152,177 @@ def test_agents_that_are_over_are_forgotten() -> None:
     assert set(state.accounts.agents_of) == {BOB}
 
 
-TIERED = MarketListed(1, "T", 2, 50, False, ((0, 50), (1_000 * PX, 20), (5_000 * PX, 5)))
+def test_rows_of_earlier_checkpoints_are_read() -> None:
+    """Their tags are on disk."""
+    encoded = msgspec.msgpack.encode([[32, True], [33, ALICE, 1, 2, 3, 4]])
+    rows = msgspec.msgpack.decode(encoded, type=list[AccountsRow | FundingPaidRow])
+    assert rows == [AccountsRow(True), FundingPaidRow(ALICE, 1, 2, 3, 4)]
 
 
-def test_maintenance_by_tiers() -> None:
-    assert maintenance_margin(TIERED, 1_000 * PX) == 10 * PX
-    assert maintenance_margin(TIERED, 2_000 * PX) == (10 + 25) * PX
-    assert maintenance_margin(TIERED, 6_000 * PX) == (10 + 100 + 100) * PX
-    assert maintenance_margin(TOYOTA, 3) == 1  # rounded up
-
-
-@given(
-    sz=st.integers(-(10**12), 10**12).filter(bool),
-    mark=st.integers(10**6, 10**12),
-    entry=st.integers(10**6, 10**12),
-    money=st.integers(-(10**15), 10**15),
-    is_cross=st.booleans(),
+@pytest.mark.parametrize(
+    ("before", "sz", "after"),
+    [
+        (Position(3, 100, 9, 7, 8), 1, Position(4, 102, 9, 7, 0)),  # grows
+        (Position(3, 100, 9, 7, 8), -1, Position(2, 67, 9, 7, 0)),  # a third, rounded down
+        (Position(-3, 100, 9, 7, 8), 1, Position(-2, 67, 9, 7, 0)),
+        (Position(-3, 100, 9, 7, 8), -1, Position(-4, 102, 9, 7, 0)),
+        (Position(3, 100, 9, 7, 8), -3, Position(0, 0, 9, 0, 0)),  # ends
+        (Position(3, 100, 9, 7, 8), -5, Position(-2, 4, 9, 0, 0)),  # turns
+        (Position(0, 0, 9, 7, 8), 1, Position(1, 2, 9, 0, 0)),  # begins
+    ],
 )
-def test_at_the_liquidation_price_the_margin_is_just_met(
-    sz: int, mark: int, entry: int, money: int, is_cross: bool
-) -> None:
-    market = Market(TIERED)
-    market.mark_px = mark
-    position = Position(sz, abs(sz) * entry // SCALE, 0 if is_cross else money)
-    own = maintenance_margin(TIERED, abs(sz) * mark // SCALE)
-    cross = Standing(money + position.upnl(mark), 0, own, 0)
-    px = liquidation_px(market, position, cross, is_cross=is_cross)
-
-    def spare(at: Fraction) -> Fraction:
-        worth = sz * at / SCALE - (position.cost if sz > 0 else -position.cost)
-        return money + worth - maintenance_margin(TIERED, int(abs(sz) * at / SCALE))
-
-    tick = abs(sz) // SCALE + 4  # what one unit of price, and rounding, can make
-    if px is not None:
-        assert abs(spare(Fraction(px))) <= 2 * tick
-    else:  # however low a long's price, however high: never
-        assert spare(Fraction(1, 10)) > -tick if sz > 0 else spare(Fraction(1, 10)) < tick
+def test_what_a_trade_at_2_makes_of_a_position(before: Position, sz: int, after: Position) -> None:
+    before.trade(sz, 2 * PX)
+    assert before == after
 
 
-def test_every_field_is_the_chains_own() -> None:
-    chain, state = crash_chain(), ChainState()
-    reference = ChainAccounts(chain)
-    for height in range(1, 401):
-        made = decode_block(encode_block(chain.step()))
-        state.apply(made)
-        reference.follow(made)
-        if height % 10 == 0:
-            compare_accounts(reference, state, sample=8, seed=height)
-    assert reference.seen >= {"cross", "isolated", "liquidation", "long", "short"}
+def test_what_a_position_has_won_is_rounded_down() -> None:
+    assert Position(3 * PX, 100).upnl(50) == 50
+    assert Position(-3 * PX, 100).upnl(50) == -50
+    assert (Position(1, 0).upnl(PX - 1), Position(-1, 0).upnl(1)) == (0, -1)
 
 
-def test_from_a_snapshot_or_a_checkpoint_it_goes_on_alike() -> None:
-    chain, whole = crash_chain(seed=5), ChainState()
-    for _ in range(150):
-        whole.apply(decode_block(encode_block(chain.step())))
-    fresh, again = ChainState(), ChainState()
-    fresh.restore(150, chain.time_ns, snapshot_rows(chain))
-    restorer(again, 150, chain.time_ns).rows(checkpoint_rows(whole))
-    for _ in range(100):
-        made = decode_block(encode_block(chain.step()))
-        for state in (whole, fresh, again):
-            state.apply(made)
-    for address, user in whole.users.by_address.items():
-        assert purse(fresh, address) == purse(whole, address)
-        assert purse(again, address) == purse(whole, address)
-        assert again.users.get(address).funding_paid == user.funding_paid
-    assert fresh.accounts.agents == whole.accounts.agents
+def test_a_fee_is_income_of_the_chains_own_account() -> None:
+    state = after(trade(2, 100, pnl=3, fee=1))
+    users = state.users
+    assert (users.get(ALICE).balance, users.get(ALICE).volume) == (2 * PX, 200 * PX)
+    assert (users.get(BOB).balance, users.get(BOB).volume) == (0, 200 * PX)
+    assert users.get(b"\xfe" * 20).balance == PX
+    assert set(after(trade(2, 100)).users.by_address) == {ALICE, BOB}
 
 
-def purse(state: ChainState, address: bytes) -> Any:
-    user = state.users.get(address)
-    held = {id_: (one.sz, one.cost, one.margin) for id_, one in user.positions.items()}
-    liquidatable = is_liquidatable(state.accounts, state.markets, user)
-    return user.balance, held, standing(state.accounts, state.markets, user), liquidatable
+def test_money_from_and_to_outside_is_what_was_deposited() -> None:
+    state = after(
+        LedgerChanged(ALICE, "deposit", 10),
+        LedgerChanged(ALICE, "withdraw", -3),
+        LedgerChanged(ALICE, "internalTransfer", -2),
+        LedgerChanged(ALICE, "liquidation", -1),
+    )
+    alice = state.users.get(ALICE)
+    assert (alice.balance, alice.deposited) == (4, 5)
+
+
+def test_a_position_that_only_its_margin_keeps_is_none_to_the_node() -> None:
+    state = after(
+        trade(2, 100),
+        LeverageChanged(ALICE, 1, 5, is_cross=False, isolated_margin=40 * PX),
+        Fill(4, 1, 100 * PX, 2 * PX, BID, b"", None, Leg(ALICE, 3, None, 2 * PX, 0, 0)),
+        AccountCheck(ALICE, 0, ()),
+    )
+    assert state.users.get(ALICE).positions == {1: Position(0, 0, 40 * PX)}
+    state.apply(block(6, FundingSettled(1, 1, 1, 1, ((ALICE, 0, 3),))))
+    assert state.users.get(ALICE).positions[1].funding_since_open == -3
+
+
+def test_leverage_is_as_set_or_20_or_the_highest_that_there_is() -> None:
+    state = after(
+        SONY,
+        MarketListed(3, "NO RULES"),
+        MarketListed(4, "HIGH", 2, 50),
+        MarketListed(5, "LOW", 2, 1),
+    )
+    alice = state.users.get(ALICE)
+    leverages = {
+        market.symbol: state.accounts.leverage_of(alice, market)
+        for market in state.markets.values()
+    }
+    assert leverages == {
+        "TOYOTA": Leverage(10),
+        "SONY": Leverage(20, is_cross=False),
+        "NO RULES": Leverage(20),
+        "HIGH": Leverage(20),
+        "LOW": Leverage(1),
+    }
+    for cross in (True, False):
+        state.apply(block(state.height + 1, LeverageChanged(ALICE, 1, 3, is_cross=cross)))
+        assert state.accounts.leverage_of(alice, state.markets[1]) == Leverage(3, is_cross=cross)
+        assert state.accounts.leverage_of(alice, state.markets[4]) == Leverage(20)
+    assert alice.balance == 0
+
+
+def test_an_account_that_was_rebuilt_is_taken_over() -> None:
+    rebuilt = after(
+        LedgerChanged(ALICE, "deposit", 1_000 * PX),
+        trade(2, 100),
+        LeverageChanged(ALICE, 1, 5, is_cross=True),
+        FundingSettled(1, 1, 1, 1, ((ALICE, 1, -3 * PX),)),
+    ).users.get(ALICE)
+    state = after()
+    state.accounts.adopt(rebuilt)
+    alice = state.users.get(ALICE)
+    assert alice is not rebuilt
+    for name in ("balance", "positions", "leverages", "deposited", "funding_paid"):
+        assert getattr(alice, name) == getattr(rebuilt, name)
+        assert getattr(alice, name)
+
+
+def test_an_account_of_a_snapshot_is_as_its_row() -> None:
+    state = ChainState()
+    positions = (PositionRow(1, 7, 70, 9), PositionRow(2, -8, 80))
+    rows = [MarketRow(TOYOTA), MarketRow(SONY)]
+    accounts = [AccountRow(ALICE, 5, positions, ((2, 3, False),)), AccountRow(BOB, 6)]
+    state.restore(10, 99, [*rows, *accounts])
+    alice, bob = state.users.get(ALICE), state.users.get(BOB)
+    assert (alice.balance, alice.leverages) == (5, {2: Leverage(3, is_cross=False)})
+    assert alice.positions == {1: Position(7, 70, 9), 2: Position(-8, 80)}
+    assert (bob.balance, bob.leverages, bob.positions) == (6, None, {})
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_snapshots_do_not_say_of_accounts_comes_back(*, ends: bool) -> None:
+    end = Fill(4, 1, PX, 2 * PX, BID, b"", None, Leg(ALICE, 3, None, 2 * PX, 0, 0))
+    steps: list[Transition] = [
+        trade(2, 100),
+        FundingSettled(1, 1, 1, 1, ((ALICE, 1, -3),)),
+        trade(1, 100, 2),
+        FundingSettled(1, 1, 1, 1, ((ALICE, 1, 1),)),
+        AgentApproved(ALICE, BOB, "bot", 1 << 62),
+    ]
+    if ends:
+        steps = [trade(2, 100), steps[1], end, steps[4]]
+    state = after(*steps)
+    agent = AgentRow(ALICE, BOB, "bot", 1 << 62)
+    paid = FundingPaidRow(ALICE, 1, *((3, 0, 0) if ends else (2, 2, -1)))
+    assert list(state.accounts.rows()) == [AccountsRow(True), agent, paid]
+    again = Accounts(Users(), state.markets)
+    alice = again._users.get(ALICE)
+    if not ends:
+        alice.positions[1] = Position(3 * PX, 300 * PX)
+    again.restore(AccountsRow(False))
+    assert (again.complete, again._users.money_told) == (False, False)
+    again.restore(AccountsRow(True))
+    again.restore_agent(agent)
+    again.restore(paid)
+    assert list(again.rows()) == list(state.accounts.rows())
+    assert again._users.money_told
+    assert alice.funding_paid == {1: paid.ever}
+
+
+def test_an_agent_is_over_at_its_time_and_one_without_never() -> None:
+    """`after` applies the first at 2 ms, the last, which looks, at 5."""
+    state = after(
+        AgentApproved(ALICE, b"1" * 20, "at 5 ms", 5_000_000),
+        AgentApproved(ALICE, b"2" * 20, "later", 5_000_001),
+        AgentApproved(ALICE, b"3" * 20, "for ever"),
+        AgentApproved(ALICE, b"4" * 20, "last"),
+    )
+    assert set(state.accounts.agents_of[ALICE]) == {"later", "for ever", "last"}
+    assert set(state.accounts.agents) == {b"2" * 20, b"3" * 20, b"4" * 20}
+    state.apply(block(6, AgentApproved(BOB, b"5" * 20, "bob's")))
+    assert len(state.accounts.agents) == 4
+    assert state.accounts.agents[b"5" * 20] == AgentRow(BOB, b"5" * 20, "bob's", 0)
+
+
+def test_an_account_is_worth_what_its_positions_would_be_sold_for() -> None:
+    state = after(
+        LedgerChanged(ALICE, "deposit", 1_000 * PX),
+        trade(2, 110),
+        LeverageChanged(ALICE, 1, 5, is_cross=False, isolated_margin=40 * PX),
+        SONY,
+        Fill(4, 2, 50 * PX, 2 * PX, BID, b"", None, Leg(ALICE, 3, None, 0, 0, 0)),
+        PricesUpdated(((2, 1, 40 * PX),)),
+    )
+    alice = state.users.get(ALICE)
+    assert alice.balance == 960 * PX
+    assert state.accounts.value(alice) == (1_000 - 20 + 20) * PX
+    state.apply(block(8, AccountCheck(ALICE, 1_000 * PX, ((1, 2 * PX), (2, -2 * PX)))))

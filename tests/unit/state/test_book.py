@@ -13,6 +13,7 @@ from sidecar.state.aggregation import Aggregation, bucket_rank
 from sidecar.state.book import Book, Order, Touched
 
 USER = b"u" * 20
+PX = 10**8
 SIDES = (BID, ASK)
 
 
@@ -107,6 +108,18 @@ def test_order_of_size_0_is_in_its_queue_but_not_in_its_level() -> None:
     book.check_invariants()
 
 
+@pytest.mark.parametrize(("side", "pxs"), [(BID, (102, 101, 100)), (ASK, (100, 101, 102))])
+def test_a_depth_is_the_best_levels_and_no_more(side: int, pxs: tuple[int, ...]) -> None:
+    book = Book()
+    for oid, px in enumerate((101, 100, 102), 1):
+        book.add(order(oid, side, px * PX, oid), 0, {})
+    levels = list(book.levels(side))
+    assert [px for px, _, _ in levels] == [px * PX for px in pxs]
+    assert (book.depth(side, 2), book.depth(side, 9)) == (levels[:2], levels)
+    exact = Aggregation(book, 10, 1)
+    assert (exact.levels(side, 2), exact.levels(side, 9)) == (levels[:2], levels)
+
+
 def test_insert_before_an_order_that_is_elsewhere_is_a_mismatch() -> None:
     book = Book()
     book.add(order(1, ASK, 100, 5), 0, {})
@@ -152,9 +165,6 @@ def test_prices_and_sizes_that_cant_be_are_mismatches() -> None:
     book.add(order(1, ASK, 100, 5), 0, {})
     with pytest.raises(StateMismatch, match="order 1 is changed to size -1"):
         book.change(book.order(1), -1, {})
-
-
-PX = 10**8
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,33 @@ import pytest
 
 from sidecar.devnet.execution.checks import queue_hash
 from sidecar.errors import StateMismatch
-from sidecar.node.snapshot import MarketRow, RestingRow, TradeRow
+from sidecar.node.snapshot import (
+    AccountRow,
+    AgentRow,
+    MarketRow,
+    NodeRow,
+    PositionRow,
+    RestingRow,
+    TradeRow,
+    TriggerRow,
+)
 from sidecar.node.transitions import (
     ASK,
     BID,
+    AccountCheck,
+    AgentApproved,
     Block,
     BookAdded,
     BookChanged,
     BookCheck,
     BookRemoved,
     Fill,
+    FundingSettled,
+    LedgerChanged,
     Leg,
+    LeverageChanged,
     MarketListed,
+    OrdersRefused,
     OrderStatus,
     PricesUpdated,
     Transition,
@@ -24,6 +39,8 @@ from sidecar.node.transitions import (
 )
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import DiffKind
+from sidecar.state.faults import Fault
+from sidecar.state.restorer import Restorer
 
 ALICE, BOB = b"a" * 20, b"b" * 20
 TOYOTA = MarketListed(1, "TOYOTA", 2, 10)
@@ -202,3 +219,225 @@ def test_a_size_that_was_not_what_the_node_says_is_a_mismatch() -> None:
     state.apply(block(3, BookChanged(1, 7, 4, old_sz=5)))
     with pytest.raises(StateMismatch, match="order 7 is changed from size 5, here it has 4"):
         state.apply(block(4, BookChanged(1, 7, 3, old_sz=5)))
+
+
+def test_refused_orders_are_told_as_they_came() -> None:
+    state = listed()
+    refused = OrdersRefused(1, 3, list)
+    changes = state.apply(block(2, refused))
+    assert changes.markets[1].refused == [refused]
+    assert state.markets[1].orders_height == 2
+    assert state.users.refusals_encoded
+    with pytest.raises(StateMismatch, match="market 9 is used but was never listed"):
+        state.apply(block(3, OrdersRefused(9, 3, list)))
+
+
+def test_a_state_is_as_of_its_newest_block() -> None:
+    state, newest = listed(), block(2)
+    assert not state.apply(newest).prices
+    assert (state.height, state.time_ns, state.block) == (2, 2_000_000, newest)
+    assert state.apply(block(3, PricesUpdated(((1, 101, 102),)))).prices
+
+
+def test_a_rule_of_a_listed_market_may_change() -> None:
+    state = listed()
+    state.apply(block(2, MarketListed(1, "TOYOTA", 2, 5)))
+    assert state.markets[1].listing.max_leverage == 5
+    assert list(state.listings()) == [MarketRow(MarketListed(1, "TOYOTA", 2, 5))]
+
+
+@pytest.mark.parametrize(
+    ("transition", "told"),
+    [
+        (fill(1), {ALICE, BOB}),
+        (FundingSettled(1, 1, 1, 1, ((ALICE, 1, -3), (BOB, -1, 3))), {ALICE, BOB}),
+        (LedgerChanged(ALICE, "deposit", 5), {ALICE}),
+        (LeverageChanged(ALICE, 1, 5, is_cross=True), {ALICE}),
+        (opened(7), set()),
+        (AgentApproved(ALICE, BOB, "bot"), set()),
+    ],
+)
+def test_whose_account_changed_is_told(transition: Transition, told: set[bytes]) -> None:
+    changes = listed().apply(block(2, transition))
+    assert {user for user, changed in changes.users.items() if changed.account} == told
+
+
+def test_whose_open_orders_changed_is_told() -> None:
+    state = listed()
+    steps: tuple[Transition, ...] = (
+        BookAdded(1, 7, ALICE, BID, 100, 5),
+        BookChanged(1, 7, 2),
+        BookRemoved(1, 7),
+    )
+    for height, step in enumerate(steps, start=2):
+        assert state.apply(block(height, step)).users[ALICE].open_orders
+
+
+def test_a_block_that_leaves_levels_as_they_were_has_not_changed_them() -> None:
+    state = listed()
+    added, removed = BookAdded(1, 7, ALICE, BID, 100, 5), BookRemoved(1, 7)
+    for height, steps, differ in (
+        (2, (added,), True),
+        (3, (removed, added), False),
+        (4, (BookChanged(1, 7, 4),), True),
+        (5, (BookChanged(1, 7, 5), BookChanged(1, 7, 4)), False),
+        (6, (removed,), True),
+        (7, (added, removed), False),
+        (8, (BookAdded(1, 7, ALICE, ASK, 100, 5),), True),
+    ):
+        before = state.markets[1].levels_height
+        changed = state.apply(block(height, *steps)).markets[1]
+        assert (changed.levels_changed, changed.levels_prev) == (differ, before)
+        assert state.markets[1].levels_height == (height if differ else before)
+        assert changed.book_changed
+        assert changed.any_level_changed() == differ
+
+
+def test_what_the_node_checks_is_counted() -> None:
+    state = listed()
+    added = BookAdded(1, 7, ALICE, BID, 100, 5)
+    state.apply(block(2, added, RIGHT, AccountCheck(ALICE, 0, ())))
+    state.apply(block(3, RIGHT))
+    assert state.faults.checked == {"book": 2, "account": 1}
+
+
+def test_of_what_is_known_to_be_wrong_nothing_is_compared() -> None:
+    state = ChainState(strict=False)
+    state.apply(block(1, TOYOTA, RIGHT, AccountCheck(ALICE, 5, ())))
+    state.apply(block(2, RIGHT, AccountCheck(ALICE, 6, ())))
+    assert state.faults.checked == state.faults.found == {"book": 1, "account": 1}
+
+
+def test_a_book_that_somebody_else_found_wrong_is_marked() -> None:
+    state = listed()
+    state.mark_book(state.markets[1], "it is not the node's")
+    assert state.faults.books == {1: Fault(1, "it is not the node's")}
+    assert state.markets[1].fault == Fault(1, "it is not the node's")
+    state.mark_everything("nor is anything")
+    assert state.faults.everything == Fault(1, "nor is anything")
+
+
+def test_an_account_that_was_rebuilt_takes_the_place_of_the_wrong_one() -> None:
+    state, rebuilt = ChainState(strict=False), ChainState()
+    deposit = LedgerChanged(ALICE, "deposit", 5)
+    state.apply(block(1, TOYOTA, AccountCheck(ALICE, 5, ()), AccountCheck(BOB, 5, ())))
+    rebuilt.apply(block(1, TOYOTA, deposit))
+    state.adopt_account(rebuilt.users.get(ALICE))
+    assert list(state.faults.accounts) == [BOB]
+    state.apply(block(2, AccountCheck(ALICE, 5, ())))
+    assert list(state.faults.accounts) == [BOB]
+
+
+def test_a_state_that_was_rebuilt_is_taken_over_whole() -> None:
+    state, rebuilt = ChainState(strict=False), ChainState()
+    for one in (state, rebuilt):
+        one.apply(block(1, TOYOTA, RIGHT) if one is state else block(1, TOYOTA))
+        one.apply(block(2, BookAdded(1, 7, ALICE, BID, 100, 5)))
+    rebuilt.apply(block(3, fill(1), LedgerChanged(ALICE, "deposit", 5)))
+    state.adopt(rebuilt)
+    for name in (
+        *("height", "time_ns", "block", "markets", "by_symbol", "users"),
+        *("accounts", "orders", "history", "faults"),
+    ):
+        assert getattr(state, name) is getattr(rebuilt, name)
+    assert state.faults.found == {"book": 1}
+    changed = state.apply(block(4, BookRemoved(1, 7), fill(2))).markets[1]
+    assert (changed.trades_prev, changed.levels_prev) == (3, 2)
+
+
+def test_a_new_state_knows_all_of_the_past_a_restored_one_what_its_rows_say() -> None:
+    state = listed()
+    assert (state.users.unknown_past, state.users.since_ns) == (False, None)
+    assert (state.accounts.complete, state.users.money_told) == (True, True)
+    assert state.markets[1].candles.since_ns == 0
+    state = ChainState()
+    state.restore(10, 99, [MarketRow(TOYOTA, 0, 0, 8, 9)])
+    assert (state.users.unknown_past, state.users.since_ns) == (True, 100)
+    assert (state.accounts.complete, state.users.money_told) == (False, False)
+    toyota = state.markets[1]
+    assert (toyota.trades_height, toyota.orders_height, toyota.levels_height) == (8, 9, None)
+    assert toyota.candles.since_ns == 100
+    for height, time_ns in ((0, 99), (10, 0)):
+        state = ChainState()
+        state.restore(height, time_ns, [])
+        assert state.users.since_ns is None
+        assert state.users.unknown_past == (height > 0)
+
+
+@pytest.mark.parametrize("tells_of_accounts", [False, True])
+def test_a_market_that_is_listed_later_is_new_if_the_source_tells_so(
+    *, tells_of_accounts: bool
+) -> None:
+    state = ChainState()
+    state.restore(10, 99, [AccountRow(ALICE, 5)] if tells_of_accounts else [])
+    state.apply(block(11, TOYOTA))
+    toyota, height = state.markets[1], 0 if tells_of_accounts else None
+    assert (toyota.trades_height, toyota.orders_height) == (height, height)
+    assert toyota.levels_height is None
+    assert state.users.money_told == state.accounts.complete == tells_of_accounts
+
+
+def test_accounts_of_a_snapshot_are_the_markets_open_interest_too() -> None:
+    state = ChainState()
+    rows = [
+        MarketRow(TOYOTA),
+        AccountRow(ALICE, 5, (PositionRow(1, 7, 70),), ((1, 5, False),)),
+        AccountRow(BOB, 6, (PositionRow(1, -7, 70),)),
+        AccountRow(b"c" * 20, 6, (PositionRow(1, 2, 20),)),
+        AgentRow(ALICE, BOB, "bot"),
+        NodeRow("of no concern here", b""),
+    ]
+    state.restore(10, 99, rows)
+    assert state.markets[1].context.open_interest == 9
+    assert state.accounts.agents == {BOB: rows[4]}
+    assert {user: one.balance for user, one in state.users.by_address.items()} == {
+        ALICE: 5,
+        BOB: 6,
+        b"c" * 20: 6,
+    }
+
+
+def test_an_order_that_had_triggered_before_the_snapshot_is_a_limit_order() -> None:
+    waited = msgspec.structs.replace(
+        opened(7, "triggered"), tif=None, trigger=Trigger(99, "Price below 99"), cloid=b"c" * 16
+    )
+    state = ChainState()
+    state.restore(10, 99, [MarketRow(TOYOTA), RestingRow(1, 7, ALICE, BID, 100, 5, 1, waited)])
+    order = state.markets[1].book.order(7)
+    assert order.status is not None
+    assert order.status.trigger == Trigger(0, "Triggered", waiting=False)
+    assert (order.user, order.px, order.sz, order.added_ns) == (ALICE, 100, 5, 1)
+    found = state.orders.find_cloid(ALICE, b"c" * 16)
+    assert found is not None
+    assert (found.market, found.resting) == (1, order)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        RestingRow(9, 7, ALICE, BID, 100, 5, 1),
+        TradeRow(8, 50, msgspec.structs.replace(fill(3), market=9)),
+        TriggerRow(msgspec.structs.replace(opened(7), market=9)),
+        AccountRow(ALICE, 5, (PositionRow(9, 7, 70),)),
+        AccountRow(ALICE, 5, (), ((9, 5, False),)),
+    ],
+    ids=lambda row: type(row).__name__,
+)
+def test_a_snapshot_lists_a_market_before_it_uses_it(row: object) -> None:
+    said = r"^in the snapshot, the snapshot uses market 9 before listing it \(height 10\)$"
+    with pytest.raises(StateMismatch, match=said):
+        ChainState().restore(10, 0, [MarketRow(TOYOTA), row])
+    restorer = Restorer(ChainState(), 10, 0)
+    restorer.row(MarketRow(TOYOTA))
+    restorer.row(NodeRow("of no concern here", b""))
+    with pytest.raises(StateMismatch, match=said):
+        restorer.row(row)
+
+
+def test_a_market_that_a_row_is_of_is_named() -> None:
+    restorer = Restorer(ChainState(), 10, 0)
+    restorer.row(MarketRow(TOYOTA))
+    row = RestingRow(1, 7, ALICE, BID, 100, 5, 1)
+    restorer.row(row)
+    with pytest.raises(StateMismatch, match=r"rests already \(market TOYOTA, height 10\)$"):
+        restorer.row(row)

@@ -224,3 +224,9 @@ def test_a_row_that_fits_to_nothing_is_a_mismatch(row: Any) -> None:
     """Then the next place to start from is taken; all else ended the start. Found by fuzzing."""
     with pytest.raises(StateMismatch):
         restorer(ChainState(), 2, 7).rows([MarketRow(TOYOTA), row])
+
+
+def test_rows_of_earlier_checkpoints_are_read() -> None:
+    """Their tags are on disk."""
+    encoded = msgspec.msgpack.encode([[58, 1, None]])
+    assert msgspec.msgpack.decode(encoded, type=ROWS) == [LevelsRow(1, None)]

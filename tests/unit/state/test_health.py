@@ -3,9 +3,16 @@
 import pytest
 
 from blocks import ALICE, PX, SONY, TOYOTA, bid, block
-from sidecar.node.transitions import AccountCheck, BookCheck, BookRemoved, OrderStatus
+from sidecar.node.transitions import (
+    AccountCheck,
+    BookCheck,
+    BookRemoved,
+    OrderStatus,
+    Transition,
+)
 from sidecar.state.chain import ChainState
-from sidecar.state.health import BEHIND, GAP, LIVE, RESYNCING, STALE, Bounds, Health
+from sidecar.state.faults import Fault, Faults
+from sidecar.state.health import BEHIND, GAP, LIVE, RESYNCING, STALE, Bounds, Condition, Health
 
 S = 1_000_000_000
 WRONG = BookCheck(1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -20,13 +27,26 @@ def made() -> tuple[ChainState, Health]:
 
 def test_it_starts_untrusted() -> None:
     _, health = made()
-    assert health.feed.state == RESYNCING
+    assert health.feed == Condition(RESYNCING, "starting", 1)
     assert not health.live
+
+
+def test_the_words_are_those_of_the_protocol() -> None:
+    words = ["live", "stale", "behind", "gap", "resyncing"]
+    assert words == [LIVE, STALE, BEHIND, GAP, RESYNCING]
+    assert Condition(LIVE) == Condition(LIVE, "", 0)  # of a feed that nobody judges
 
 
 @pytest.mark.parametrize(
     ("silence", "age", "state"),
-    [(0, 0, LIVE), (3, 9, LIVE), (3.1, 0, STALE), (1, 10.1, BEHIND), (4, 99, STALE), (0, -5, LIVE)],
+    [
+        (0, 0, LIVE),
+        (3, 10, LIVE),
+        (3.1, 0, STALE),
+        (1, 10.1, BEHIND),
+        (4, 99, STALE),
+        (0, -5, LIVE),
+    ],
 )
 def test_silence_and_age(silence: float, age: float, state: str) -> None:
     _, health = made()
@@ -42,8 +62,7 @@ def test_a_state_without_any_block_has_no_age() -> None:
     health.observe(3 * S, 1_767_000_003 * S)
     assert (health.age_ns, health.feed.state) == (0, LIVE)
     health.observe(3 * S + 1, 1_767_000_003 * S)
-    assert health.feed.state == STALE
-    assert health.feed.reason == "the node has written no block for 3 s"
+    assert health.feed == Condition(STALE, "the node has written no block for 3 s", 0)
 
 
 def test_the_next_block_ends_silence_at_once() -> None:
@@ -55,8 +74,27 @@ def test_the_next_block_ends_silence_at_once() -> None:
     health.observe(10 * S, 100 * S)
     assert health.feed is stale  # said once
     health.note_block(11 * S, 101 * S, 101 * S)
+    assert health.feed == Condition(LIVE, "", 1)
     assert health.live
     assert health.age_ns == 0
+
+
+def test_silence_begins_with_the_newest_block() -> None:
+    _, health = made()
+    health.note_block(5 * S, 100 * S, 100 * S)
+    health.observe(8 * S, 100 * S)
+    assert health.feed.state == LIVE
+    health.observe(8 * S + 1, 100 * S)
+    assert health.feed == Condition(STALE, "the node has written no block for 3 s", 1)
+
+
+def test_with_a_block_comes_no_silence_but_its_age() -> None:
+    state, _ = made()
+    health = Health(state, Bounds(stale_ns=0, behind_ns=10 * S))
+    health.note_block(0, 110 * S, 100 * S)
+    assert health.feed.state == LIVE
+    health.note_block(0, 111 * S, 100 * S)
+    assert health.feed == Condition(BEHIND, "the newest block is older than 10 s", 1)
 
 
 def test_a_broken_feed_stays_so_until_it_is_mended() -> None:
@@ -140,3 +178,35 @@ def test_a_whole_rebuilt_state_is_adopted_and_what_is_gone_stays_listed() -> Non
     assert not list(health.coins())
     state.apply(block(42, bid(8, 89)))
     assert state.users.get(ALICE).resting.keys() == {7, 8}
+
+
+PARTS = [
+    ("book", BookRemoved(1, 77), True),
+    ("account", AccountCheck(ALICE, 5, ()), False),
+    ("everything", BookRemoved(9, 77), False),  # of a market that nobody listed
+]
+
+
+@pytest.mark.parametrize(("part", "transition", "listed"), PARTS)
+def test_of_each_part_the_first_fault_is_kept_and_all_are_counted(
+    part: str, transition: Transition, *, listed: bool
+) -> None:
+    faults = Faults()
+    assert not faults
+    for height in (5, 6, 7):
+        faults.note(Fault(height, "wrong"), transition, listed=listed)
+    assert faults
+    first = Fault(5, "wrong")
+    assert faults.books == ({1: first} if part == "book" else {})
+    assert faults.accounts == ({ALICE: first} if part == "account" else {})
+    assert faults.everything == (first if part == "everything" else None)
+    assert faults.found == {part: 3}
+
+
+def test_counts_go_on_over_a_rebuild() -> None:
+    before, after = Faults(), Faults()
+    for faults in (before, after, after):
+        faults.note(Fault(5, "wrong"), AccountCheck(ALICE, 5, ()), listed=False)
+        faults.checked["account"] += 10
+    after.count_on(before)
+    assert (after.found, after.checked) == ({"account": 3}, {"account": 30})

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from blocks import ALICE, BOB, block, fill, state_of
 from sidecar.devnet.chain import Chain
 from sidecar.devnet.config import DevnetConfig
 from sidecar.devnet.execution.prices import Move
 from sidecar.devnet.rows import snapshot_rows
+from sidecar.errors import StateMismatch
 from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.snapshot import Row, TriggerRow
 from sidecar.node.transitions import (
@@ -24,9 +26,18 @@ from sidecar.node.transitions import (
 )
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import UserChanges
-from sidecar.state.history import FillRow, History, LedgerRow, PaymentRow
+from sidecar.state.history import (
+    FillRow,
+    History,
+    LedgerEntry,
+    LedgerRow,
+    Payment,
+    PaymentRow,
+    UserFill,
+)
+from sidecar.state.market import Trade
 from sidecar.state.orders import Orders, StatusRow, is_by_system
-from sidecar.state.users import HeightsRow, SourceRow, User
+from sidecar.state.users import HeightsRow, SourceRow, User, Users
 
 BLOCKS = 130
 KINDS = ("orders", "fills", "fundings", "ledger", "events")
@@ -54,10 +65,10 @@ def story(request: pytest.FixtureRequest) -> tuple[list[Block], list[list[Row]]]
     return run(request.param)
 
 
-def told(block: Block) -> dict[bytes, dict[str, list[Any]]]:
+def told(made: Block) -> dict[bytes, dict[str, list[Any]]]:
     """What a block says of each user, by kind."""
     said: dict[bytes, dict[str, list[Any]]] = defaultdict(lambda: {kind: [] for kind in KINDS})
-    for one in block.transitions:
+    for one in made.transitions:
         if isinstance(one, OrderStatus):
             said[one.user]["orders"].append(one)
             if is_by_system(one.status):
@@ -65,15 +76,15 @@ def told(block: Block) -> dict[bytes, dict[str, list[Any]]]:
         elif isinstance(one, Fill):
             for leg, side in ((one.buyer, BID), (one.seller, ASK)):
                 assert leg is not None
-                said[leg.user]["fills"].append((block.height, block.time_ns, one, side))
+                said[leg.user]["fills"].append((made.height, made.time_ns, one, side))
                 said[leg.user]["events"].append(one)
         elif isinstance(one, FundingSettled):
             for user, position, amount in one.payments:
-                paid = (block.height, block.time_ns, one.market, position, amount, one.rate)
+                paid = (made.height, made.time_ns, one.market, position, amount, one.rate)
                 said[user]["fundings"].append(paid)
                 said[user]["events"].append(paid)
         elif isinstance(one, LedgerChanged):
-            said[one.user]["ledger"].append((block.height, block.time_ns, one))
+            said[one.user]["ledger"].append((made.height, made.time_ns, one))
             if one.kind == "liquidation":
                 said[one.user]["events"].append(one)
     return said
@@ -114,14 +125,107 @@ def open_view(user: User) -> Any:
     return resting, dict(user.waiting or {})
 
 
+FUNDING = FundingSettled(1, 12, 34, 56, ((ALICE, 5, -3), (BOB, -5, 3)))
+DEPOSIT = LedgerChanged(ALICE, "deposit", 7)
+LIQUIDATED = LedgerChanged(BOB, "liquidation", 0)
+
+
+def kept(users: Users, slot: str) -> dict[bytes, list[Any]]:
+    return {
+        address: list(getattr(user, slot))
+        for address, user in users.by_address.items()
+        if getattr(user, slot) is not None
+    }
+
+
+def test_a_trade_is_in_the_past_of_both_sides() -> None:
+    state = state_of()
+    changes = state.apply(block(3, fill(9)))
+    trade = Trade(3, 3_000_000, fill(9))
+    bought, sold = UserFill(trade, BID), UserFill(trade, ASK)
+    assert (bought.leg, sold.leg) == (fill(9).buyer, fill(9).seller)
+    assert kept(state.users, "fills") == {ALICE: [bought], BOB: [sold]}
+    for address, one in ((ALICE, bought), (BOB, sold)):
+        assert changes.users[address].fills == [one]
+        assert changes.users[address].events
+
+
+def test_a_side_that_the_node_does_not_write_has_no_past() -> None:
+    for missing, there in (("buyer", BOB), ("seller", ALICE)):
+        state = state_of(msgspec.structs.replace(fill(9), **{missing: None}))
+        assert list(kept(state.users, "fills")) == [there]
+
+
+def test_funding_is_in_the_past_of_whom_it_was_paid_to_or_by() -> None:
+    state = state_of()
+    changes = state.apply(block(3, FUNDING))
+    alices, bobs = (Payment(3, 3_000_000, 1, 5, -3, 12), Payment(3, 3_000_000, 1, -5, 3, 12))
+    assert kept(state.users, "fundings") == {ALICE: [alices], BOB: [bobs]}
+    for address, one in ((ALICE, alices), (BOB, bobs)):
+        assert changes.users[address].fundings == [one]
+        assert changes.users[address].events
+
+
+def test_of_the_ledger_only_a_liquidation_is_an_event() -> None:
+    state = state_of()
+    changes = state.apply(block(3, DEPOSIT, LIQUIDATED))
+    deposit, liquidated = (LedgerEntry(3, 3_000_000, one) for one in (DEPOSIT, LIQUIDATED))
+    assert kept(state.users, "ledger") == {ALICE: [deposit], BOB: [liquidated]}
+    assert (changes.users[ALICE].ledger, changes.users[ALICE].events) == ([deposit], False)
+    assert (changes.users[BOB].ledger, changes.users[BOB].events) == ([liquidated], True)
+
+
+def test_what_is_kept_of_the_past_comes_back() -> None:
+    state = state_of(fill(9), fill(10), FUNDING, DEPOSIT)
+    rows = list(state.history.rows())
+    assert rows == [
+        FillRow(2, 2_000_000, fill(9), BID),
+        FillRow(2, 2_000_000, None, ASK),  # of the same trade
+        FillRow(2, 2_000_000, fill(10), BID),
+        FillRow(2, 2_000_000, None, ASK),
+        PaymentRow(ALICE, 2, 2_000_000, 1, 5, -3, 12),
+        PaymentRow(BOB, 2, 2_000_000, 1, -5, 3, 12),
+        LedgerRow(2, 2_000_000, DEPOSIT),
+    ]
+    users = Users()
+    history = History(users)
+    for row in rows:
+        history.restore(row)
+    for slot in ("fills", "fundings", "ledger"):
+        assert kept(users, slot) == kept(state.users, slot)
+    assert list(history.rows()) == rows
+
+
+def test_a_row_of_a_fill_that_is_not_there_is_a_mismatch() -> None:
+    one_sided = msgspec.structs.replace(fill(9), buyer=None)
+    for row in (FillRow(2, 7, None, BID), FillRow(2, 7, one_sided, BID)):
+        with pytest.raises(StateMismatch, match="a row of a fill has no fill, or no such side"):
+            History(Users()).restore(row)
+
+
+def test_rows_of_earlier_checkpoints_are_read() -> None:
+    """Their tags are on disk."""
+    written = [
+        [43, 2, 7, None, ASK],
+        [44, ALICE, 2, 7, 1, 5, -3, 12],
+        [45, 2, 7, [9, ALICE, "deposit", 7, {}]],
+    ]
+    rows = _decode(msgspec.msgpack.encode(written))
+    assert rows == [
+        FillRow(2, 7, None, ASK),
+        PaymentRow(ALICE, 2, 7, 1, 5, -3, 12),
+        LedgerRow(2, 7, DEPOSIT),
+    ]
+
+
 def test_histories_are_what_all_blocks_say(story: tuple[list[Block], list[list[Row]]]) -> None:
     state = ChainState()
     expected: dict[bytes, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     last: dict[tuple[bytes, str], int] = {}
     seen: set[str] = set()
-    for block in story[0]:
+    for made in story[0]:
         before = {address: open_view(user) for address, user in state.users.by_address.items()}
-        changes, said = state.apply(block), told(block)
+        changes, said = state.apply(made), told(made)
         for address, kinds in said.items():
             of_user = changes.users[address]
             assert changed(of_user) == {kind: kinds[kind] for kind in KINDS[:-1]}
@@ -131,7 +235,7 @@ def test_histories_are_what_all_blocks_say(story: tuple[list[Block], list[list[R
                     seen.add(kind)
                     prev = getattr(of_user, f"{kind}_prev")
                     assert prev == last.get((address, kind), 0)
-                    last[address, kind] = block.height
+                    last[address, kind] = made.height
                     expected[address][kind] += entries
         for address, user in state.users.by_address.items():
             if open_view(user) != before.get(address, ({}, {})):
@@ -190,13 +294,13 @@ def test_a_state_from_its_rows_is_the_same_and_goes_on_equally(
     blocks, snapshots = story
     state = small(ChainState())
     copies: list[ChainState] = []
-    for block, rows in zip(blocks, snapshots, strict=True):
-        state.apply(block)
+    for made, rows in zip(blocks, snapshots, strict=True):
+        state.apply(made)
         for copy in copies:
-            copy.apply(block)
+            copy.apply(made)
         if rows:
             own = msgspec.msgpack.encode(list(own_rows(state)))
-            copies.append(restored(block.height, block.time_ns, rows, own))
+            copies.append(restored(made.height, made.time_ns, rows, own))
             copies[-1].orders.check_invariants()
             assert everything(copies[-1]) == everything(state)
             waiting = [row for row in rows if isinstance(row, TriggerRow)]
@@ -214,8 +318,8 @@ def test_a_state_from_its_rows_is_the_same_and_goes_on_equally(
 
 def test_bounds_hold(story: tuple[list[Block], list[list[Row]]]) -> None:
     state = small(ChainState())
-    for block in story[0]:
-        state.apply(block)
+    for made in story[0]:
+        state.apply(made)
         state.orders.check_invariants()
     users = state.users.by_address.values()
     for slot, per_user, overall in (

@@ -1,11 +1,23 @@
 """What margin allows, worked out by hand: each bound holds, and one unit less does not."""
 
-import pytest
+from fractions import Fraction
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blocks import TOYOTA
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import MarketListed
 from sidecar.state.accounts import Accounts, Leverage, Position
-from sidecar.state.margin import is_liquidatable, margin_lacks, max_leverage_at
+from sidecar.state.margin import (
+    Standing,
+    is_liquidatable,
+    liquidation_px,
+    maintenance_margin,
+    margin_lacks,
+    max_leverage_at,
+)
 from sidecar.state.market import Market
 from sidecar.state.users import User, Users
 
@@ -143,3 +155,41 @@ def test_the_highest_leverage_is_the_tiers(notional: int, leverage: int) -> None
 def test_the_highest_leverage_without_tiers_is_the_markets() -> None:
     assert max_leverage_at(MarketListed(1, "A", 2, 7), 10**18) == 7
     assert max_leverage_at(MarketListed(1, "A"), 1) is None
+
+
+TIERED = MarketListed(1, "T", 2, 50, False, ((0, 50), (1_000 * U, 20), (5_000 * U, 5)))
+
+
+def test_maintenance_by_tiers() -> None:
+    assert maintenance_margin(TIERED, 1_000 * U) == 10 * U
+    assert maintenance_margin(TIERED, 2_000 * U) == (10 + 25) * U
+    assert maintenance_margin(TIERED, 6_000 * U) == (10 + 100 + 100) * U
+    assert maintenance_margin(TOYOTA, 3) == 1  # rounded up
+
+
+@given(
+    sz=st.integers(-(10**12), 10**12).filter(bool),
+    mark=st.integers(10**6, 10**12),
+    entry=st.integers(10**6, 10**12),
+    money=st.integers(-(10**15), 10**15),
+    is_cross=st.booleans(),
+)
+def test_at_the_liquidation_price_the_margin_is_just_met(
+    sz: int, mark: int, entry: int, money: int, is_cross: bool
+) -> None:
+    market = Market(TIERED)
+    market.mark_px = mark
+    position = Position(sz, abs(sz) * entry // SCALE, 0 if is_cross else money)
+    own = maintenance_margin(TIERED, abs(sz) * mark // SCALE)
+    cross = Standing(money + position.upnl(mark), 0, own, 0)
+    px = liquidation_px(market, position, cross, is_cross=is_cross)
+
+    def spare(at: Fraction) -> Fraction:
+        worth = sz * at / SCALE - (position.cost if sz > 0 else -position.cost)
+        return money + worth - maintenance_margin(TIERED, int(abs(sz) * at / SCALE))
+
+    tick = abs(sz) // SCALE + 4  # what one unit of price, and rounding, can make
+    if px is not None:
+        assert abs(spare(Fraction(px))) <= 2 * tick
+    else:  # however low a long's price, however high: never
+        assert spare(Fraction(1, 10)) > -tick if sz > 0 else spare(Fraction(1, 10)) < tick

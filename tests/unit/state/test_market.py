@@ -23,6 +23,8 @@ def test_a_new_market_has_had_nothing() -> None:
     assert (market.oracle_px, market.mark_px, market.fault) == (0, 0, None)
     assert (market.trades_height, market.levels_height, market.orders_height) == (0, 0, 0)
     assert (len(market.trades), market.trades.maxlen) == (0, RECENT_TRADES)
+    assert market.candles.running("1m") is None
+    assert market.context.day(10**18) == (0, 0, None)
 
 
 def test_the_middle_is_rounded_down() -> None:

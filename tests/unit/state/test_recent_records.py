@@ -68,3 +68,14 @@ def test_a_busy_user_does_not_push_others_out() -> None:
     for number in range(1000):
         recent.add(busy, number)
     assert kept(users) == {b"q" * 20: [1], b"b" * 20: [997, 998, 999]}
+
+
+def test_as_many_are_kept_as_the_bounds_say_and_no_more() -> None:
+    users, gone = Users(), list[tuple[User, int]]()
+    recent = fill(users, gone)
+    many = [users.get(bytes([owner]) * 20) for owner in range(OVERALL + 1)]
+    for number, user in enumerate(many[:OVERALL]):
+        recent.add(user, number)
+    assert (len(recent), gone) == (OVERALL, [])
+    recent.add(many[OVERALL], OVERALL)
+    assert (len(recent), gone) == (OVERALL, [(many[0], 0)])
