@@ -2,6 +2,8 @@
 it names.
 """
 
+from typing import NamedTuple
+
 # The node's log (docs/node-log.md)
 RECORD_BYTES_MAX = 64 << 20  # one block; the largest Hyperliquid lines seen are 20 MB
 SEGMENT_BLOCKS = 4096  # a new segment every so many blocks: about seven minutes at 100 ms
@@ -170,7 +172,27 @@ SOCKET_USER_TIMEOUT_MS = 45_000  # unacknowledged or unread: longer than ping an
 L2_LEVELS_DEFAULT = 20
 L2_LEVELS_MAX = 100
 CHECKSUM_LEVELS = 10  # of each side
-TOPICS_MAX = 20_000  # distinct subscriptions alive at a time
+TOPICS_MAX = 20_000  # alive at a time, beside those that a market, or the chain, has one of
+TOPICS_PER_IP = 1_000  # distinct ones; Hyperliquid's subscriptions of an address
+
+
+class TopicWeight(NamedTuple):
+    """As how many topics one counts, 10 us a block each: by itself, and for each position and open
+    order that its user has when it is asked for.
+    """
+
+    base: float
+    position: float = 0.0
+    order: float = 0.0
+
+
+TOPIC_WEIGHTS = {  # all others: 1
+    "webData2": TopicWeight(25, 4, 0.25),
+    "clearinghouseState": TopicWeight(4, 4),
+    "openOrders": TopicWeight(4, 0, 0.25),
+    "activeAssetData": TopicWeight(2, 0.5),
+    "l2Book": TopicWeight(3),  # but for the plain one of a market
+}
 
 # Coming back to a topic
 RECENT_BYTES_MAX = 256 << 20  # frames of EVERY topics kept to resume from, of all topics together
