@@ -52,7 +52,9 @@ class Routes:
         try:
             asked = decode_json(request.body)
             with self._services.query_time.of(self._connection.limit_key):
-                return HttpAnswer(200, encode(answer_info(self._services.state, asked)))
+                body = encode(answer_info(self._services.state, asked))
+            self._services.unread.check(self._connection.limit_key, len(body))
+            return HttpAnswer(200, body)
         except Limited as error:
             raise HttpRefused(429, str(error), retry_after(error)) from None
         except NotInSource as reason:
