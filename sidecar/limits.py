@@ -2,6 +2,8 @@
 it names.
 """
 
+from typing import NamedTuple
+
 # The node's log (docs/node-log.md)
 RECORD_BYTES_MAX = 64 << 20  # one block; the largest Hyperliquid lines seen are 20 MB
 SEGMENT_BLOCKS = 4096  # a new segment every so many blocks: about seven minutes at 100 ms
@@ -92,7 +94,9 @@ CONTROL_FRAMES_PER_S = 20  # inbound pings and pongs
 OUTBOX_BYTES_MAX = 4 << 20  # waiting for one client, beside snapshots
 OUTBOX_AGE_MAX_S = 5.0  # of what waits for one client; looked at once a second
 REQUEST_HEAD_TIMEOUT_S = 10.0
-IDLE_HTTP_TIMEOUT_S = 75.0  # nginx keepalive_timeout
+IDLE_HTTP_TIMEOUT_S = 75.0  # nginx keepalive_timeout; also without taking any of an answer
+ANSWER_BYTES_PER_S_MIN = 16 << 10  # taken of a long answer, beside that time
+UNREAD_ANSWERS_BYTES_PER_IP = 64 << 20  # of HTTP: eight of the largest
 PING_INTERVAL_S = 20.0
 PONG_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
@@ -171,7 +175,27 @@ SOCKET_USER_TIMEOUT_MS = 45_000  # unacknowledged or unread: longer than ping an
 L2_LEVELS_DEFAULT = 20
 L2_LEVELS_MAX = 100
 CHECKSUM_LEVELS = 10  # of each side
-TOPICS_MAX = 20_000  # distinct subscriptions alive at a time
+TOPICS_MAX = 20_000  # alive at a time, beside those that a market, or the chain, has one of
+TOPICS_PER_IP = 1_000  # distinct ones; Hyperliquid's subscriptions of an address
+
+
+class TopicWeight(NamedTuple):
+    """As how many topics one counts, 10 us a block each: by itself, and for each position and open
+    order that its user has when it is asked for.
+    """
+
+    base: float
+    position: float = 0.0
+    order: float = 0.0
+
+
+TOPIC_WEIGHTS = {  # all others: 1
+    "webData2": TopicWeight(25, 4, 0.25),
+    "clearinghouseState": TopicWeight(4, 4),
+    "openOrders": TopicWeight(4, 0, 0.25),
+    "activeAssetData": TopicWeight(2, 0.5),
+    "l2Book": TopicWeight(3),  # but for the plain one of a market
+}
 
 # Coming back to a topic
 RECENT_BYTES_MAX = 256 << 20  # frames of EVERY topics kept to resume from, of all topics together
@@ -181,6 +205,7 @@ RESUME_BLOCKS_MAX = 200_000  # run again for one client; beyond, a gap is told
 RESUME_AHEAD_BLOCKS_MAX = 10_000  # twenty minutes of the fastest chain: no sidecar is so far behind
 RESUME_AHEAD_S = 30.0  # to reach a height that another sidecar had reached
 RESUMPTIONS_WAITING_MAX = 10_000  # of all clients
+RESUMPTIONS_WAITING_PER_IP = 1_000  # as many as it may have distinct topics
 
 # Rebuilding what is known to be wrong
 REBUILD_SLICE_S = 0.005  # the longest time without letting the server run

@@ -14,6 +14,7 @@ _log = get_log("app")
 _SERVER = (
     *("connections_max", "connections_per_ip", "subscriptions_per_connection"),
     *(
+        "topics_per_ip",
         "messages_per_minute",
         "query_share_per_ip",
         "outbox_bytes_max",

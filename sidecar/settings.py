@@ -109,6 +109,10 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     subscriptions_per_connection: Annotated[
         Positive, Meta(description="subscriptions of one connection")
     ] = limits.SUBSCRIPTIONS_PER_CONNECTION
+    topics_per_ip: Annotated[
+        Positive,
+        Meta(description="distinct subscriptions of one address; dear ones count as several"),
+    ] = limits.TOPICS_PER_IP
     messages_per_minute: Annotated[
         Positive, Meta(description="inbound messages of one connection")
     ] = limits.MESSAGES_PER_MINUTE

@@ -9,6 +9,7 @@ import msgspec
 
 from sidecar.api.messages import ChainedPush, Push, hex_text, parse_user
 from sidecar.errors import RequestInvalid, StateUnavailable
+from sidecar.limits import TOPIC_WEIGHTS, TopicWeight
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import Changes, MarketChanges, UserChanges
 from sidecar.state.market import Market
@@ -58,6 +59,16 @@ class Topic:
             return self.key
         user = getattr(self.key, "user", None)
         return user if isinstance(user, bytes) else None
+
+    @property
+    def common(self) -> bool:
+        """Whether there are only so many like it as the chain has markets, however many ask."""
+        return self.channel.is_common(self)
+
+    @property
+    def weight(self) -> int:
+        """As how many topics it counts for who asks for it now, by what it costs in a block."""
+        return self.channel.weigh(self)
 
     def subscription(self) -> dict[str, Any]:
         """What to ask for to read it, defaults left out."""
@@ -112,6 +123,19 @@ class Channel(ABC):
             described["user"] = hex_text(topic.user)
         return described
 
+    def is_common(self, topic: Topic) -> bool:
+        """Whether a topic is one of the chain's, or of a few of each market."""
+        return topic.user is None
+
+    def weigh(self, topic: Topic) -> int:
+        """As how many topics one counts."""
+        weight = TOPIC_WEIGHTS.get(self.name, _LIGHT)
+        if topic.user is None:
+            return int(weight.base)
+        user = self.state.users.look(topic.user)
+        orders = len(user.resting) + len(user.waiting or ())
+        return int(weight.base + weight.position * len(user.positions) + weight.order * orders)
+
     @abstractmethod
     def key(self, parameters: Any) -> tuple[Any, str]:
         """What tells topics apart, and the topic's name. Raises `RequestInvalid`."""
@@ -133,6 +157,9 @@ class Channel(ABC):
     def market(self, coin: str) -> Market:
         """The market of that name. Raises `RequestInvalid`."""
         return find_market(self.state, coin)
+
+
+_LIGHT = TopicWeight(1)
 
 
 class CoinParameters(msgspec.Struct, frozen=True):

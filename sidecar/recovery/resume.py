@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing, closing
-from typing import Protocol
 
 import anyio
 
@@ -23,51 +22,18 @@ from sidecar.errors import LogGap, NodeError, SidecarError, StateMismatch
 from sidecar.limits import (
     REBUILD_POLL_S,
     RESUME_AHEAD_BLOCKS_MAX,
-    RESUME_AHEAD_S,
     RESUME_BLOCKS_MAX,
-    RESUMPTIONS_WAITING_MAX,
 )
 from sidecar.node.starts import Origin, Start
 from sidecar.protocol import frames
 from sidecar.recovery.replica import Replica
 from sidecar.recovery.scope import Scope
 from sidecar.recovery.slices import Slices
+from sidecar.recovery.waiting import Resumption, Waiting
 from sidecar.state.chain import ChainState
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("recovery")
-
-
-class Client(Protocol):
-    """Who reads a topic again. None of this waits or raises; a resumption that it has given up
-    meanwhile is of no meaning to it.
-    """
-
-    def replay(self, resumption: "Resumption", frame: bytes, height: int) -> None:
-        """A message that it missed."""
-
-    def resumed(self, resumption: "Resumption") -> None:
-        """It has all messages up to the resumption's height."""
-
-    def lost(self, resumption: "Resumption", reason: str) -> None:
-        """What came behind the resumption's height can't be made again."""
-
-
-class Resumption:
-    """One topic that one client has read up to `height`, which moves on with what it is sent."""
-
-    __slots__ = ("by", "client", "height", "topic", "wanted")
-
-    def __init__(self, topic: Topic, height: int, client: Client) -> None:
-        self.topic = topic
-        self.height = height
-        self.client = client
-        self.by = time.monotonic() + RESUME_AHEAD_S
-        self.wanted = True  # until the client gives it up
-
-    def lost(self, reason: str) -> None:
-        """Tells the client."""
-        self.client.lost(self, reason)
 
 
 Since = Callable[[Topic], int | None]
@@ -84,7 +50,7 @@ class Resumer:
         self._state = state
         self._origin = origin
         self._since = since
-        self._waiting: list[Resumption] = []
+        self._waiting = Waiting()
         self._wake = anyio.Event()
 
     def add(self, resumption: Resumption) -> None:
@@ -92,13 +58,16 @@ class Resumer:
         if resumption.height > self._state.height + RESUME_AHEAD_BLOCKS_MAX:
             resumption.lost(self._not_there_yet(resumption))
             return
-        if len(self._waiting) >= RESUMPTIONS_WAITING_MAX:
-            self._waiting = [one for one in self._waiting if one.wanted]
-        if len(self._waiting) >= RESUMPTIONS_WAITING_MAX:
-            resumption.lost("too many clients are coming back at once")
-            return
-        self._waiting.append(resumption)
+        refused = self._waiting.add(resumption, self._state.height)
         self._wake.set()
+        if refused is not None:
+            one, reason = refused
+            one.lost(reason)
+
+    def forget(self, resumption: Resumption) -> None:
+        """Its client has given it up. O(1)."""
+        resumption.wanted = False
+        self._waiting.discard(resumption)
 
     async def run(self) -> None:
         """For ever."""
@@ -109,24 +78,14 @@ class Resumer:
                 await self._work_off()
 
     async def _work_off(self) -> None:
-        waiting, self._waiting = [one for one in self._waiting if one.wanted], []
-        height = self._state.height
-        ahead = [one for one in waiting if one.height > height]
-        due = [one for one in waiting if one.height <= height]
+        due = self._waiting.take_due(self._state.height)
+        for one in self._waiting.take_late(time.monotonic()):
+            one.lost(self._not_there_yet(one))
         for needs in Needs:
             if group := [one for one in due if one.topic.channel.needs is needs]:
                 await self._rerun(group, needs)
-        self._keep_waiting(ahead)
-        if ahead and not due:
+        if not due:
             await anyio.sleep(REBUILD_POLL_S)
-
-    def _keep_waiting(self, ahead: list[Resumption]) -> None:
-        now = time.monotonic()
-        for one in ahead:
-            if one.height > self._state.height and now >= one.by:
-                one.lost(self._not_there_yet(one))
-            else:
-                self._waiting.append(one)
 
     def _not_there_yet(self, one: Resumption) -> str:
         return f"this sidecar is at height {self._state.height}, below {one.height}"

@@ -96,11 +96,17 @@ class Connection:
         self._back = data
 
     def send(
-        self, data: bytes, topic: Topic | None = None, height: int = 0, *, counted: bool = True
+        self,
+        data: bytes,
+        topic: Topic | None = None,
+        height: int = 0,
+        *,
+        counted: bool = True,
+        answer: bool = False,
     ) -> None:
         """Sends bytes at once, or queues what does not go; after what waits already.
 
-        `topic`, `height` and `counted` are the outbox's.
+        `topic`, `height`, `counted` and `answer` are the outbox's.
         """
         if not data or self.ended:
             return
@@ -108,9 +114,9 @@ class Connection:
         if sent == len(data):
             return
         if sent:
-            self.outbox.push_rest(data, sent, counted=counted)
+            self.outbox.push_rest(data, sent, counted=counted, answer=answer)
         else:
-            self.outbox.push(data, topic, height, counted=counted)
+            self.outbox.push(data, topic, height, counted=counted, answer=answer)
         self.start_draining()
 
     def send_control(self, frame: bytes) -> None:

@@ -11,11 +11,17 @@ from anyio.lowlevel import checkpoint
 
 from sidecar.api.messages import encode
 from sidecar.errors import HttpRefused
-from sidecar.limits import IDLE_HTTP_TIMEOUT_S, RECV_BYTES, REQUEST_HEAD_TIMEOUT_S
+from sidecar.limits import (
+    ANSWER_BYTES_PER_S_MIN,
+    IDLE_HTTP_TIMEOUT_S,
+    RECV_BYTES,
+    REQUEST_HEAD_TIMEOUT_S,
+)
 from sidecar.protocol import upgrade
 from sidecar.protocol.deflate import negotiate
 from sidecar.protocol.http import HttpConnection, Request
 from sidecar.server.connection import Connection
+from sidecar.server.unread import Unread
 
 
 class HttpAnswer(NamedTuple):
@@ -51,11 +57,13 @@ class HttpSession:
         upgrade_path: str | None = None,
         deflate: bool = False,
         refusals: Counter[int] | None = None,
+        unread: Unread | None = None,
     ) -> None:
         """`respond` and `check`, which sees each request first, may raise `HttpRefused`: counted in
         `refusals` by status. `upgrade_path` is where WebSocket is spoken, with compressed messages
-        if `deflate`.
+        if `deflate`. What is not read at once is held in `unread`.
         """
+        self._unread = Unread() if unread is None else unread
         self._refusals = Counter[int]() if refusals is None else refusals
         self._check = check
         self._deflate = deflate
@@ -77,8 +85,7 @@ class HttpSession:
                     return Upgraded(self._http.leftover(), extension is not None)
                 connection.send(await self._answer(request))
                 connection.answered = True
-                await checkpoint()  # a client that pipelines for ever must not keep the loop
-                if self._http.should_close or not await connection.drained(IDLE_HTTP_TIMEOUT_S):
+                if not await self._is_taken() or self._http.should_close:
                     break
         except HttpRefused as error:
             self._refusals[error.status] += 1
@@ -87,6 +94,22 @@ class HttpSession:
             connection.send(self._http.refuse(HttpRefused(500, "an error of the server")))
             raise
         return None
+
+    async def _is_taken(self) -> bool:
+        """Waits until the client has its answer. One that takes too long has no connection any
+        more.
+        """
+        connection = self._connection
+        waiting = connection.outbox.bytes
+        with self._unread.held(connection.limit_key, waiting):
+            await checkpoint()  # a client that pipelines for ever must not keep the loop
+            if not waiting:
+                return not connection.lost
+            with anyio.move_on_after(IDLE_HTTP_TIMEOUT_S + waiting / ANSWER_BYTES_PER_S_MIN):
+                if await connection.drained(IDLE_HTTP_TIMEOUT_S):
+                    return True
+        connection.abort()
+        return False
 
     def _negotiate(self, request: Request) -> str | None:
         return negotiate(request.header("sec-websocket-extensions")) if self._deflate else None

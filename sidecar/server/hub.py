@@ -48,6 +48,7 @@ class Hub:
         self._lingering: dict[Topic, float] = {}  # read by nobody since then, longest first
         self.slow: set[Subscriber] = set()  # something waits for them, or they have ended
         self._topics: dict[Topic, tuple[Readers, Readers]] = {}  # as it is, and compressed
+        self.uncommon = 0  # topics that are not one of a few of each market
         self._held: Counter[Topic] = Counter()  # for whom it is sent later: they don't count
         self._staged: list[tuple[Topic, bytes]] = []
         self._flush = Flush([], 0, ())  # the newest block's
@@ -63,6 +64,7 @@ class Hub:
         readers = self._topics.get(topic)
         if readers is None:
             topic.channel.open(topic)
+            self.uncommon += not topic.common
             readers = self._topics[topic] = (Readers(), Readers())
             if topic.resumable:
                 self.recent.open(topic, topic.channel.state.height)
@@ -103,6 +105,7 @@ class Hub:
 
     def _close(self, topic: Topic) -> None:
         del self._topics[topic]
+        self.uncommon -= not topic.common
         self.recent.close(topic)
         topic.channel.close(topic)
 

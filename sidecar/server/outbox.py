@@ -5,8 +5,9 @@ the queue: what a client reads never goes back in height. Everything else waits 
 that is partly sent is finished before anything else.
 
 Snapshots do not count against the bound (nothing could be read without them), up to a bound of
-their own, and what waits behind one does not age while it moves. Pings and pongs go ahead of
-everything; only the newest of each waits (RFC 6455 5.5.3).
+their own, and what waits behind one does not age while it moves. Likewise one answer that would go
+beyond the bound: nobody could have read it yet. Those that wait with it count. Pings and pongs go
+ahead of everything; only the newest of each waits (RFC 6455 5.5.3).
 """
 
 import math
@@ -19,24 +20,34 @@ from sidecar.limits import WAITING_SNAPSHOT_BYTES_MAX
 
 
 class _Entry:
-    __slots__ = ("at", "counted", "frame", "height", "topic")
+    __slots__ = ("answer", "at", "counted", "frame", "height", "topic")
 
-    def __init__(self, frame: bytes, topic: Topic | None, height: int, *, counted: bool) -> None:
+    def __init__(
+        self,
+        frame: bytes,
+        topic: Topic | None,
+        height: int,
+        *,
+        counted: bool,
+        answer: bool = False,
+    ) -> None:
         self.frame = frame
         self.topic = topic
         self.height = height
         self.counted = counted
+        self.answer = answer  # the one that may not count
         self.at = time.monotonic()
 
 
 class Outbox:
     """A queue of frames; `bytes` is what counts against the bound. All O(1) but where said."""
 
-    __slots__ = ("_entries", "_sent", "_snapshot_at", "_uncounted", "bytes")
+    __slots__ = ("_answers", "_entries", "_sent", "_snapshot_at", "_uncounted", "bytes")
 
     def __init__(self) -> None:
         # By topic, or opcode, where a newer message may replace it, else by itself.
         self._entries: OrderedDict[Topic | int | _Entry, _Entry] = OrderedDict()
+        self._answers = False  # one waits that does not count
         self._snapshot_at = 0.0  # when bytes of one last went
         self._sent = 0  # of the first entry
         self._uncounted = 0
@@ -46,14 +57,24 @@ class Outbox:
         return bool(self._entries)
 
     def push(
-        self, frame: bytes, topic: Topic | None = None, height: int = 0, *, counted: bool = True
+        self,
+        frame: bytes,
+        topic: Topic | None = None,
+        height: int = 0,
+        *,
+        counted: bool = True,
+        answer: bool = False,
     ) -> bool:
         """Queues a frame: of a topic and block height, or of none (replies, control frames).
-        Whether it takes the place of an older one.
+        Whether it takes the place of an older one. An `answer` does not count unless another such
+        one waits.
         """
+        answer = answer and not self._answers
+        if answer:
+            counted, self._answers = False, True
         if not counted and self._uncounted + len(frame) > WAITING_SNAPSHOT_BYTES_MAX:
             counted = self._uncounted > 0
-        entry = _Entry(frame, topic, height, counted=counted)
+        entry = _Entry(frame, topic, height, counted=counted, answer=answer)
         key: Topic | int | _Entry = entry
         replaces = False
         if topic is not None and topic.delivery is Delivery.LATEST:
@@ -77,10 +98,12 @@ class Outbox:
         if self._sent:
             self._entries.move_to_end(first, last=False)
 
-    def push_rest(self, data: bytes, sent: int, *, counted: bool = True) -> None:
+    def push_rest(
+        self, data: bytes, sent: int, *, counted: bool = True, answer: bool = False
+    ) -> None:
         """Queues what a partial `send` left of `data`, into an empty outbox."""
         assert not self._entries
-        self.push(data, counted=counted)
+        self.push(data, counted=counted, answer=answer)
         if sent:
             self.advance(sent)
 
@@ -105,6 +128,7 @@ class Outbox:
         if self._sent == len(entry.frame):
             del self._entries[key]
             self._sent = 0
+            self._answers = self._answers and not entry.answer
         elif key is not entry:  # partly sent: it can't be replaced any more
             del self._entries[key]
             self._entries[entry] = entry
@@ -143,6 +167,7 @@ class Outbox:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._count(entry, -len(entry.frame))
+            self._answers = self._answers and not entry.answer
 
     def _count(self, entry: _Entry, change: int) -> None:
         if entry.counted:

@@ -41,8 +41,9 @@ class Outgoing:
         self.answer(frames.text(encode(reply)))
 
     def answer(self, frame: bytes) -> None:
-        """Likewise, of a text frame."""
-        self._connection.send(frame)
+        """Likewise, of a text frame. One may go beyond the bound: it has not been unread yet."""
+        beyond = self._connection.outbox.bytes + len(frame) > self._bound
+        self._connection.send(frame, answer=beyond)
         if self._is_too_much():
             self._close_unread("the answers asked for are not read")
 
@@ -112,7 +113,11 @@ class Outgoing:
             self._close_slow(topic, height)
 
     def _is_too_much(self) -> bool:
-        return self._connection.outbox.bytes > self._services.settings.outbox_bytes_max
+        return self._connection.outbox.bytes > self._bound
+
+    @property
+    def _bound(self) -> int:
+        return self._services.settings.outbox_bytes_max
 
     def _close_unread(self, what: str) -> None:
         self._services.counts.slow_closes += 1

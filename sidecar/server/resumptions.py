@@ -6,7 +6,7 @@ from sidecar.api.channels import gap_message
 from sidecar.api.messages import encode
 from sidecar.api.topics import Topic
 from sidecar.protocol import frames
-from sidecar.recovery.resume import Resumption
+from sidecar.recovery.waiting import Resumption
 from sidecar.server.outgoing import Outgoing
 from sidecar.server.services import Services
 from sidecar.server.subscriber import Nobody
@@ -22,7 +22,7 @@ class Resumptions:
 
     def resume(self, topic: Topic, height: int) -> None:
         """Reads `topic` on from behind `height`. O(frames kept), or later and O(blocks missed)."""
-        held = self._held[topic] = _Held(Resumption(topic, height, self))
+        held = self._held[topic] = _Held(Resumption(topic, height, self, self._outgoing.address))
         since = self._services.hub.recent.since(topic)
         self._services.hub.subscribe(held.nobody, topic)
         if since is not None and since <= height <= self._services.state.height:
@@ -36,7 +36,8 @@ class Resumptions:
         """The client does not want it any more, or is gone."""
         held = self._held.pop(topic, None)
         if held is not None:
-            held.resumption.wanted = False
+            if self._services.resumer is not None:
+                self._services.resumer.forget(held.resumption)
             self._services.hub.unsubscribe(held.nobody, topic)
 
     def cancel_all(self) -> None:

@@ -52,15 +52,24 @@ class Routes:
         try:
             asked = decode_json(request.body)
             with self._services.query_time.of(self._connection.limit_key):
-                return HttpAnswer(200, encode(answer_info(self._services.state, asked)))
+                body = encode(answer_info(self._services.state, asked))
+            return self._within(HttpAnswer(200, body))
         except Limited as error:
             raise HttpRefused(429, str(error), retry_after(error)) from None
         except NotInSource as reason:
-            return await self._forward(asked, reason)
+            return self._within(await self._forward(asked, reason))
         except RequestInvalid as error:
             raise HttpRefused(422, str(error)) from None
         except StateUnavailable as error:
             raise HttpRefused(503, str(error)) from None
+
+    def _within(self, answer: HttpAnswer) -> HttpAnswer:
+        """The answer, if not too many wait to be read already. Raises `HttpRefused`."""
+        try:
+            self._services.unread.check(self._connection.limit_key, len(answer.body))
+        except Limited as error:
+            raise HttpRefused(429, str(error), retry_after(error)) from None
+        return answer
 
     async def _forward(self, asked: object, reason: NotInSource) -> HttpAnswer:
         pass_through = self._services.pass_through

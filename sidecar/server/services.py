@@ -9,6 +9,8 @@ from sidecar.server.order_entry import OrderEntry
 from sidecar.server.pass_through import PassThrough
 from sidecar.server.query_time import QueryTime
 from sidecar.server.tokens import Tokens
+from sidecar.server.topic_shares import TopicShares
+from sidecar.server.unread import Unread
 from sidecar.settings import ServerSettings
 from sidecar.state.chain import ChainState
 from sidecar.telemetry.counts import Counts
@@ -29,6 +31,8 @@ class Services:
     orders: OrderEntry | None = None  # where the node takes any
     tokens: Tokens | None = None  # where not everybody may come in
     counts: Counts = field(default_factory=Counts)
+    topic_shares: TopicShares = field(default_factory=TopicShares)
+    unread: Unread = field(default_factory=Unread)
     query_time: QueryTime = field(init=False)
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ class Subscriptions:
         """The client has gone."""
         self._resumptions.cancel_all()
         for topic in self._topics:
-            self._services.hub.unsubscribe(self._outgoing, topic)
+            self._leave(topic)
         self._topics.clear()
         self._outgoing.end()
 
@@ -38,8 +38,7 @@ class Subscriptions:
             raise RequestInvalid(f"already subscribed: {topic.name}")
         if len(self._topics) >= limit:
             raise RequestInvalid(f"a connection may have {limit} subscriptions")
-        if services.hub.topics >= TOPICS_MAX and not services.hub.reads(topic):
-            raise RequestInvalid("this server has too many distinct subscriptions; try again later")
+        self._check_room(topic)
         resume = request.resume if topic.resumable else None
         try:
             if resume is not None:
@@ -54,7 +53,15 @@ class Subscriptions:
         except Limited as error:
             raise RequestInvalid(f"{error} Try again later: {topic.name}") from None
 
+    def _check_room(self, topic: Topic) -> None:
+        """What every client needs is had by all, whatever others have asked for."""
+        hub = self._services.hub
+        if hub.uncommon >= TOPICS_MAX and not topic.common and not hub.reads(topic):
+            raise RequestInvalid("this server has too many distinct subscriptions; try again later")
+
     def _take(self, topic: Topic, request: Subscribe) -> None:
+        services, address = self._services, self._outgoing.address
+        services.topic_shares.take(address, topic, services.settings.topics_per_ip)
         self._topics[topic] = None
         self._respond("subscribe", topic, request.subscription)
 
@@ -65,9 +72,13 @@ class Subscriptions:
             raise RequestInvalid(f"not subscribed: {topic.name}")
         del self._topics[topic]
         self._resumptions.cancel(topic)
-        self._services.hub.unsubscribe(self._outgoing, topic)
+        self._leave(topic)
         self._outgoing.drop(topic)
         self._respond("unsubscribe", topic, request.subscription)
+
+    def _leave(self, topic: Topic) -> None:
+        self._services.hub.unsubscribe(self._outgoing, topic)
+        self._services.topic_shares.give_back(self._outgoing.address, topic)
 
     def _respond(self, method: str, topic: Topic, asked: dict[str, object]) -> None:
         """Echoes what was asked for, as far as it means something."""

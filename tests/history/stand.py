@@ -93,6 +93,7 @@ class Stand:
         flags = ["--source-path", str(self.ipc), "--log-style", "json"]
         flags += ["--checkpoint-directory", str(self._directory / f"checkpoints-{name}")]
         flags += ["--checkpoint-blocks", "200", "--server-connections-per-ip", "500"]
+        flags += ["--server-topics-per-ip", "100000"]
         if name == "workers":
             flags += ["--workers", "2"]
         server = Server(self._output(name), *flags)

@@ -178,6 +178,9 @@ class Client:
 
 
 @asynccontextmanager
-async def client_of(sidecar: Sidecar) -> AsyncIterator[Client]:
-    async with connect(sidecar.ws_url, max_size=None, max_queue=None) as websocket:
+async def client_of(sidecar: Sidecar, address: str = "127.0.0.1") -> AsyncIterator[Client]:
+    local = (address, 0)
+    async with connect(
+        sidecar.ws_url, max_size=None, max_queue=None, local_addr=local
+    ) as websocket:
         yield Client(websocket)

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from rig import Node, Sidecar, client_of, sidecar_of
+from rig import Client, Node, Sidecar, client_of, sidecar_of
 from sidecar import feed
 from sidecar.devnet.rows import snapshot_rows
 from sidecar.node import follow
@@ -105,7 +105,7 @@ async def test_who_gave_up_stands_in_nobodys_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "TOPICS_LINGERING_MAX", 0)
-    monkeypatch.setattr("sidecar.recovery.resume.RESUMPTIONS_WAITING_MAX", 100)
+    monkeypatch.setattr("sidecar.recovery.waiting.RESUMPTIONS_WAITING_MAX", 100)
     with Node(tmp_path / "ipc") as node:
         node.step(40)
         async with sidecar_of(node) as sidecar:
@@ -121,6 +121,39 @@ async def test_who_gave_up_stands_in_nobodys_way(
             async with client_of(sidecar) as client:
                 await client.subscribe(20, **TRADES)
                 assert (await client.next())["channel"] == "trades"
+
+
+async def test_one_address_keeps_nobody_from_coming_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "TOPICS_LINGERING_MAX", 0)
+    monkeypatch.setattr("sidecar.recovery.waiting.RESUMPTIONS_WAITING_PER_IP", 40)
+    monkeypatch.setattr("sidecar.recovery.waiting.RESUMPTIONS_WAITING_MAX", 60)
+    with Node(tmp_path / "ipc") as node:
+        node.step(40)
+        async with (
+            sidecar_of(node) as sidecar,
+            client_of(sidecar) as greedy,
+            client_of(sidecar, "127.0.0.3") as second,
+            client_of(sidecar, "127.0.0.2") as other,
+        ):
+            assert await gaps_of(greedy, 50) == ["40 topics of this address wait already"] * 10
+            assert await gaps_of(second, 20) == []
+            for coin in ("TOYOTA", "SONY"):  # those that are ahead give way to it
+                await other.subscribe(20, type="trades", coin=coin)
+                told = await other.quiet(0.3)
+                assert {one["channel"] for one in told} == {"trades"}
+            crowded = "too many clients are coming back at once"
+            assert await gaps_of(other, 3) == [crowded] * 2  # it is ahead itself: one place is left
+
+
+async def gaps_of(client: Client, count: int) -> list[str]:
+    """Why topics are not waited for that are ahead, of so many."""
+    for number in range(1, count + 1):
+        wanted = {"type": "orderUpdates", "user": f"0x{number:040x}"}
+        await client.say(method="subscribe", subscription=wanted, resume={"height": 5_000})
+    told = await client.quiet(0.3)
+    return [one["data"]["reason"] for one in told if one["channel"] == "gap"]
 
 
 async def test_a_height_that_no_chain_reaches_soon_is_not_waited_for(tmp_path: Path) -> None:

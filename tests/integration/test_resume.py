@@ -10,7 +10,6 @@ import pytest
 from rig import Client, Node, client_of, sidecar_of
 from sidecar import limits
 from sidecar.node.transitions import Fill
-from sidecar.recovery import resume
 from sidecar.server import hub, recent
 
 pytestmark = pytest.mark.anyio
@@ -200,7 +199,7 @@ async def test_a_sidecar_that_is_not_there_yet_is_waited_for(
             assert seen[0]["prev"] <= 34 < seen[0]["height"]
             assert [one["prev"] for one in seen[1:]] == [one["height"] for one in seen[:-1]]
             assert seen[-1]["height"] == sidecar.state.by_symbol["TOYOTA"].orders_height
-            monkeypatch.setattr(resume, "RESUME_AHEAD_S", 0.1)
+            monkeypatch.setattr("sidecar.recovery.waiting.RESUME_AHEAD_S", 0.1)
             await client.subscribe(9_000, type="trades", coin="TOYOTA")
             gap = (await client.until("gap"))[-1]["data"]
             assert gap["reason"] == "this sidecar is at height 38, below 9000"

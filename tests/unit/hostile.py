@@ -50,12 +50,14 @@ def frames_of(data: bytes) -> Iterator[tuple[int, bytes]]:
 class Peer:
     """A client's end of one TCP connection, in the hands of the test."""
 
-    def __init__(self, port: int, *, recv_buffer: int = 0) -> None:
+    def __init__(self, port: int, *, recv_buffer: int = 0, source: str = "") -> None:
         """`recv_buffer`: bytes that the kernel may keep of what is not read, about."""
         self.sock = socket.socket()
         if recv_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, recv_buffer)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source:
+            self.sock.bind((source, 0))
         self.sock.connect(("127.0.0.1", port))
         self.sock.setblocking(False)
 

@@ -78,6 +78,15 @@ class L2BookChannel(Channel):
             described |= {"mantissa": mantissa} if mantissa != 1 else {}
         return described | ({"nLevels": key.depth} if key.depth != L2_LEVELS_DEFAULT else {})
 
+    def is_common(self, topic: Topic) -> bool:
+        """The plain one is: there are hundreds of roundings and depths."""
+        key: _Key = topic.key
+        return key.rounding is None and key.depth == L2_LEVELS_DEFAULT
+
+    def weigh(self, topic: Topic) -> int:
+        """The plain one is a topic like others."""
+        return 1 if self.is_common(topic) else super().weigh(topic)
+
     def opened(self, topic: Topic) -> None:
         """Builds the aggregation if it is the first to need it, and remembers what is shown."""
         key: _Key = topic.key

@@ -100,6 +100,35 @@ async def test_slow_consumer_of_answers_is_closed(text: bytes) -> None:
             assert await peer.close_frame() == (1013, reason)
 
 
+async def test_one_answer_beyond_the_bound_is_no_slow_consumer_but_two_unread_ones_are() -> None:
+    request = {"type": "info", "payload": {"type": "l4Snapshot", "coin": "TOYOTA"}}
+    ask_all = json.dumps({"method": "post", "id": 1, "request": request})
+    async with (
+        running(outbox_bytes_max=BOUND) as sidecar,
+        connect(sidecar.url, max_size=None) as healthy,
+    ):
+        sidecar.push(*(bid(oid, 100) for oid in range(1, 5_001)))
+        await subscribe(healthy, type="blocks")
+        for _ in range(3):
+            await healthy.send(ask_all)
+            told = json.loads(await healthy.recv())
+            while told["channel"] == "blocks":
+                told = json.loads(await healthy.recv())
+            assert len(json.dumps(told)) > 10 * BOUND
+            await healthy.send(PING.decode())
+            assert json.loads(await healthy.recv())["channel"] == "pong"
+        with Peer(sidecar.server.port, recv_buffer=8192) as peer:
+            await peer.upgrade()
+            await peer.send(frame(TEXT, ask_all.encode()))
+            while max(one.outbox._uncounted for one in sidecar.server._gate.connections) < BOUND:
+                await anyio.sleep(0.005)
+            sidecar.push(bid(5_001, 100))
+            assert max(waiting(sidecar)) == 0
+            await peer.send(frame(TEXT, ask_all.encode()))
+            reason = "too slow: the answers asked for are not read"
+            assert await peer.close_frame() == (1013, reason)
+
+
 async def test_slow_consumers_get_all_that_waits_before_the_close() -> None:
     """A megabyte is in the outbox when the server drains: none of it is cut off."""
     async with running() as sidecar:

@@ -122,6 +122,22 @@ def test_a_message_that_is_replaced_does_not_age(monkeypatch: pytest.MonkeyPatch
     assert outbox.oldest() == (LATEST[0], 9, 10.0)
 
 
+def test_one_answer_does_not_count_and_the_next_does() -> None:
+    outbox = Outbox()
+    for _ in range(2):
+        outbox.push(b"answer", answer=True)
+        outbox.push(b"trade", EVERY[0], 1)
+        assert outbox.bytes == len(b"trade")
+        outbox.push(b"another", answer=True)
+        assert outbox.bytes == len(b"tradeanother")
+        assert drain(outbox, 4) == b"answertradeanother"
+    outbox.push_rest(b"answer", 3, answer=True)
+    outbox.push(b"another", answer=True)
+    assert outbox.bytes == len(b"another")
+    outbox.clear_waiting()
+    assert drain(outbox) == b"wer"
+
+
 def test_nothing_ages_behind_a_snapshot_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
