@@ -162,8 +162,7 @@ async def _go_back(node: SimulatedNode, *, fork: bool) -> None:
             path.unlink()
     faults.touched(node.ipc.log)
     node.set_back(back, fork=fork)
-    if rng.random() < 0.6:  # else it writes on before anybody looks
-        await anyio.sleep(rng.random())
+    await anyio.sleep(rng.random())
     node.open()
     assert node.writer.height == back
     for _ in range(before - back):
