@@ -147,9 +147,12 @@ class Channels:
     def _is_wrong(self, topic: Topic) -> bool:
         if topic.channel.reads_orders and topic.user is not None:
             return doubt(self._state, topic.user) is not None
+        faults = self._state.faults
+        if topic.channel.sums_up_books:
+            return faults.everything is not None
         if not topic.channel.reads_book or topic.market is None:
             return False
-        return self._state.faults.of_book(topic.market) is not None
+        return faults.of_book(topic.market) is not None
 
 
 def gap_message(topic: Topic, first: int, last: int, reason: str) -> Reply:

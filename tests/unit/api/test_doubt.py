@@ -88,10 +88,11 @@ def test_while_everything_is_wrong_no_book_and_no_account_is_told() -> None:
     orders = feed.open(type="openOrders", user=USER)
     feed.open(type="trades", coin="TOYOTA")
     feed.open(type="blocks")
+    mids = feed.open(type="allMids")
     told = feed.push(fill(1), bid(2, 101), bid(3, 100, market=9))
     assert {one["channel"] for one in told} == {"trades", "blocks"}
     assert all(one["state"] == "resyncing" for one in told)
-    assert all(feed.channels.snapshot(topic) is None for topic in (*books, orders))
+    assert all(feed.channels.snapshot(topic) is None for topic in (*books, orders, mids))
     for request in (
         *({"type": kind, "coin": "TOYOTA"} for kind in ("l2Book", "l4Snapshot")),
         *({"type": kind, "user": USER} for kind in ("openOrders", "clearinghouseState")),
