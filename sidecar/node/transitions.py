@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from sidecar.fixed import DECIMALS
+
 BID = 0
 ASK = 1
 PLACING = frozenset(("open", "triggered"))  # statuses after which an order may rest
@@ -31,7 +33,7 @@ class MarketListed(Record, tag=1, frozen=True):
 
     market: int
     symbol: str
-    sz_decimals: int | None = None
+    sz_decimals: Annotated[int, Meta(ge=0, le=DECIMALS)] | None = None
     max_leverage: int | None = None
     only_isolated: bool = False
     margin_tiers: tuple[tuple[int, int], ...] = ()

@@ -81,6 +81,14 @@ def test_a_known_tag_with_wrong_fields_is_not_a_block() -> None:
         decode_block(payload)
 
 
+@pytest.mark.parametrize("decimals", [-1, 9, 400])
+def test_sizes_have_no_more_decimals_than_the_unit_has(decimals: int) -> None:
+    """There is no lot then: whoever read an account's data ended the process. Found by fuzzing."""
+    payload = msgspec.msgpack.encode((1, 2, 3, [(1, 1, "TOYOTA", decimals)]))
+    with pytest.raises(msgspec.DecodeError):
+        decode_block(payload)
+
+
 def test_blocks_come_back_across_segments(tmp_path: Path) -> None:
     write(tmp_path, 25, segment_blocks=7)
     assert [s.name for s in list_segments(tmp_path)] == [
