@@ -21,6 +21,7 @@ from serving import Reader
 from sidecar.errors import SnapshotInvalid, StateMismatch
 from sidecar.node.hyperliquid import snapshot_index
 from sidecar.node.hyperliquid.snapshot import HyperliquidSnapshot
+from sidecar.node.hyperliquid.texts import NS_MAX, NS_PER_MS
 from sidecar.node.snapshot import MarketRow, RestingRow, Row
 from sidecar.state.chain import ChainState
 from sidecar.state.checkpoint import restorer
@@ -124,7 +125,7 @@ class _PlainOrder(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     limit_px: _Number
     sz: _Number
     oid: int
-    timestamp: int
+    timestamp: Annotated[int, Meta(ge=0, le=NS_MAX // NS_PER_MS)]
     trigger_condition: str
     is_trigger: bool
     trigger_px: _Number

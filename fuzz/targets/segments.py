@@ -115,7 +115,10 @@ def _check_from_anywhere(directory: Path, whole: _Follower) -> None:
         if 0 <= index < len(whole.blocks):
             after = whole.blocks[index].height
             part = _Follower(directory, after).finish()
-            assert content(part.blocks) == content(whole.blocks[index + 1 :])
+            expected = content(whole.blocks[index + 1 :])
+            # Of what lies below its start a reader looks at heights only: it may get past an error.
+            end = None if whole.error is None else len(expected)
+            assert content(part.blocks)[:end] == expected
 
 
 def _check_extent(directory: Path, whole: _Follower, *, orderly: bool) -> None:
