@@ -335,7 +335,7 @@ def test_users_come_back_with_what_their_source_tells() -> None:
     alice.orders_height, alice.fills_height, alice.fundings_height = 1, 2, 3
     alice.ledger_height, alice.events_height = 4, 5
     alice.volume, alice.deposited = 1 << 70, -(1 << 70)
-    rows = [
+    rows: list[SourceRow | HeightsRow] = [
         SourceRow(True, False, True, 7),
         HeightsRow(ALICE, 1, 2, 3, 4, 5, str(1 << 70), str(-(1 << 70))),
     ]
