@@ -471,6 +471,7 @@ def test_diffs_name_the_order_and_its_place() -> None:
     changed = state.apply(block(4, BookChanged(1, 7, 2), BookRemoved(1, 8))).markets[1]
     updated, removed = Diff(DiffKind.UPDATE, first, 5, 2, 0), Diff(DiffKind.REMOVE, second, 4, 0, 0)
     assert changed.diffs == [updated, removed]
+    assert len(DiffKind) == 3  # each is told from the others
 
 
 def test_levels_that_a_block_left_different_are_told() -> None:
