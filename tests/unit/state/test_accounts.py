@@ -179,15 +179,22 @@ def test_what_a_trade_at_2_makes_of_a_position(before: Position, sz: int, after:
 def test_what_a_position_has_won_is_rounded_down() -> None:
     assert Position(3 * PX, 100).upnl(50) == 50
     assert Position(-3 * PX, 100).upnl(50) == -50
-    assert (Position(1, 0).upnl(PX - 1), Position(-1, 0).upnl(1)) == (0, -1)
+    assert (Position(1, 5).upnl(PX - 1), Position(-1, 0).upnl(1)) == (-5, -1)
+
+
+def test_cost_and_volume_are_rounded_down() -> None:
+    alice = after(Fill(1, 1, PX // 2, 3, BID, b"", Leg(ALICE, 1, None, 0, 0, 0), None)).users.get(
+        ALICE
+    )
+    assert (alice.positions[1], alice.volume) == (Position(3, 1), 1)
 
 
 def test_a_fee_is_income_of_the_chains_own_account() -> None:
-    state = after(trade(2, 100, pnl=3, fee=1))
+    state = after(trade(2, 100, pnl=3, fee=1), trade(2, 100, 2, fee=1))
     users = state.users
-    assert (users.get(ALICE).balance, users.get(ALICE).volume) == (2 * PX, 200 * PX)
-    assert (users.get(BOB).balance, users.get(BOB).volume) == (0, 200 * PX)
-    assert users.get(b"\xfe" * 20).balance == PX
+    assert (users.get(ALICE).balance, users.get(ALICE).volume) == (PX, 400 * PX)
+    assert (users.get(BOB).balance, users.get(BOB).volume) == (0, 400 * PX)
+    assert users.get(b"\xfe" * 20).balance == 2 * PX
     assert set(after(trade(2, 100)).users.by_address) == {ALICE, BOB}
 
 
@@ -266,6 +273,7 @@ def test_an_account_of_a_snapshot_is_as_its_row() -> None:
     assert (alice.balance, alice.leverages) == (5, {2: Leverage(3, is_cross=False)})
     assert alice.positions == {1: Position(7, 70, 9), 2: Position(-8, 80)}
     assert (bob.balance, bob.leverages, bob.positions) == (6, None, {})
+    assert state.accounts.complete is True
 
 
 @pytest.mark.parametrize("ends", [True, False])
@@ -320,9 +328,9 @@ def test_an_account_is_worth_what_its_positions_would_be_sold_for() -> None:
         LeverageChanged(ALICE, 1, 5, is_cross=False, isolated_margin=40 * PX),
         SONY,
         Fill(4, 2, 50 * PX, 2 * PX, BID, b"", None, Leg(ALICE, 3, None, 0, 0, 0)),
-        PricesUpdated(((2, 1, 40 * PX),)),
+        PricesUpdated(((2, 1, 45 * PX),)),
     )
     alice = state.users.get(ALICE)
     assert alice.balance == 960 * PX
-    assert state.accounts.value(alice) == (1_000 - 20 + 20) * PX
-    state.apply(block(8, AccountCheck(ALICE, 1_000 * PX, ((1, 2 * PX), (2, -2 * PX)))))
+    assert state.accounts.value(alice) == (1_000 - 20 + 10) * PX
+    state.apply(block(8, AccountCheck(ALICE, 990 * PX, ((1, 2 * PX), (2, -2 * PX)))))

@@ -1,5 +1,6 @@
 """Candles and day figures equal what all trades say, whenever one looks."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -125,6 +126,7 @@ def test_a_minute_that_is_over_is_part_of_all_longer_intervals() -> None:
     minutes = [Candle(NEW_YEAR, 5, 9, 3, 3, 7, 3), Candle(NEW_YEAR + 60_000, 4, 4, 4, 4, 8, 1)]
     assert candles.between("1m", 0, FOR_EVER) == minutes
     assert candles.running("1m") == minutes[1]
+    assert all(isinstance(one.start_ms, int) for one in candles.between("1m", 0, FOR_EVER))
     for interval in INTERVALS[1:]:
         assert candles.running(interval) == Candle(NEW_YEAR, 5, 9, 3, 4, 15, 4)
         assert candles.between(interval, 0, FOR_EVER) == [candles.running(interval)]
@@ -187,6 +189,15 @@ def test_months_are_the_calendars() -> None:
     assert end_of("1M", ms(2026, 2, 1)) == ms(2026, 3, 1) - 1
     assert end_of("1M", ms(2025, 12, 1)) == ms(2026, 1, 1) - 1
     assert start_of("1w", ms(2026, 1, 7)) == ms(2026, 1, 1)  # a Thursday
+
+
+def test_months_are_utcs_wherever_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        starts = [start_of("1M", ms(2026, 2, 28, hour)) for hour in (0, 23)]
+    time.tzset()
+    assert starts == [ms(2026, 2, 1)] * 2
 
 
 def fill_of(one: Traded) -> Fill:
@@ -257,6 +268,9 @@ def test_a_side_that_the_node_does_not_write_moves_no_open_interest() -> None:
     assert context.open_interest == 2
     context.trade(START_NS, Fill(1, 1, PX, 2, BID, b"", None, None))
     assert context.open_interest == 2
+    seller = Leg(ALICE, 1, None, 2, 0, 0)
+    context.trade(START_NS, Fill(1, 1, PX, 2, BID, b"", None, seller))
+    assert context.open_interest == 0
 
 
 def test_open_interest_is_what_longs_hold() -> None:

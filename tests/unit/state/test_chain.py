@@ -38,8 +38,11 @@ from sidecar.node.transitions import (
     Trigger,
 )
 from sidecar.state.chain import ChainState
-from sidecar.state.changes import DiffKind
+from sidecar.state.changes import Diff, DiffKind
+from sidecar.state.context import Rate
 from sidecar.state.faults import Fault
+from sidecar.state.history import FillRow
+from sidecar.state.market import Trade
 from sidecar.state.restorer import Restorer
 
 ALICE, BOB = b"a" * 20, b"b" * 20
@@ -150,7 +153,7 @@ def test_restore_gives_the_state_that_the_rows_describe() -> None:
     assert (state.height, state.time_ns) == (10, 99)
     assert (market.book.best(BID), market.book.best(ASK)) == ((100, 5, 1), (103, 4, 1))
     assert market.mid_px() == 101
-    assert [trade.height for trade in market.trades] == [8]
+    assert list(market.trades) == [Trade(8, 50, fill(3))]
     changed = state.apply(block(11, fill(4), opened(8))).markets[1]
     assert (changed.trades_prev, changed.orders_prev) == (8, None)
 
@@ -234,7 +237,7 @@ def test_refused_orders_are_told_as_they_came() -> None:
 
 def test_a_state_is_as_of_its_newest_block() -> None:
     state, newest = listed(), block(2)
-    assert not state.apply(newest).prices
+    assert state.apply(newest).prices is False
     assert (state.height, state.time_ns, state.block) == (2, 2_000_000, newest)
     assert state.apply(block(3, PricesUpdated(((1, 101, 102),)))).prices
 
@@ -296,9 +299,10 @@ def test_a_block_that_leaves_levels_as_they_were_has_not_changed_them() -> None:
 def test_what_the_node_checks_is_counted() -> None:
     state = listed()
     added = BookAdded(1, 7, ALICE, BID, 100, 5)
-    state.apply(block(2, added, RIGHT, AccountCheck(ALICE, 0, ())))
+    right = (AccountCheck(ALICE, 0, ()), AccountCheck(BOB, 0, ()))
+    state.apply(block(2, added, RIGHT, *right))
     state.apply(block(3, RIGHT))
-    assert state.faults.checked == {"book": 2, "account": 1}
+    assert state.faults.checked == {"book": 2, "account": 2}
 
 
 def test_of_what_is_known_to_be_wrong_nothing_is_compared() -> None:
@@ -351,17 +355,19 @@ def test_a_new_state_knows_all_of_the_past_a_restored_one_what_its_rows_say() ->
     assert (state.accounts.complete, state.users.money_told) == (True, True)
     assert state.markets[1].candles.since_ns == 0
     state = ChainState()
-    state.restore(10, 99, [MarketRow(TOYOTA, 0, 0, 8, 9)])
+    state.restore(10, 99, [MarketRow(TOYOTA, 101, 102, 8, 9)])
     assert (state.users.unknown_past, state.users.since_ns) == (True, 100)
     assert (state.accounts.complete, state.users.money_told) == (False, False)
     toyota = state.markets[1]
     assert (toyota.trades_height, toyota.orders_height, toyota.levels_height) == (8, 9, None)
+    assert (toyota.oracle_px, toyota.mark_px) == (101, 102)
     assert toyota.candles.since_ns == 100
-    for height, time_ns in ((0, 99), (10, 0)):
+    for height, time_ns in ((0, 99), (10, 0), (1, 0)):
         state = ChainState()
         state.restore(height, time_ns, [])
         assert state.users.since_ns is None
         assert state.users.unknown_past == (height > 0)
+        assert state.accounts.complete == (height == 0)
 
 
 @pytest.mark.parametrize("tells_of_accounts", [False, True])
@@ -441,3 +447,119 @@ def test_a_market_that_a_row_is_of_is_named() -> None:
     restorer.row(row)
     with pytest.raises(StateMismatch, match=r"rests already \(market TOYOTA, height 10\)$"):
         restorer.row(row)
+
+
+def test_a_state_begins_with_nothing() -> None:
+    state = ChainState()
+    assert (state.height, state.time_ns, state.block) == (0, 0, None)
+    assert (state.health, state.allowance) == (None, None)
+    assert not state.faults
+
+
+def test_diffs_name_the_order_and_its_place() -> None:
+    state = listed()
+    book = state.markets[1].book
+    state.apply(block(2, BookAdded(1, 7, ALICE, ASK, 100, 5)))
+    changed = state.apply(block(3, BookAdded(1, 8, BOB, ASK, 100, 4, 7))).markets[1]
+    first, second = book.order(7), book.order(8)
+    assert changed.diffs == [Diff(DiffKind.NEW, second, 0, 4, 7)]
+    assert [one.oid for one in book.queue(ASK)] == [8, 7]
+    assert (first.added_ns, second.added_ns) == (2_000_000, 3_000_000)
+    found = state.orders.find(BOB, 8)
+    assert found is not None
+    assert (found.market, found.resting) == (1, second)
+    changed = state.apply(block(4, BookChanged(1, 7, 2), BookRemoved(1, 8))).markets[1]
+    updated, removed = Diff(DiffKind.UPDATE, first, 5, 2, 0), Diff(DiffKind.REMOVE, second, 4, 0, 0)
+    assert changed.diffs == [updated, removed]
+    assert len(DiffKind) == 3  # each is told from the others
+
+
+def test_levels_that_a_block_left_different_are_told() -> None:
+    state = listed()
+    state.apply(block(2, BookAdded(1, 7, ALICE, ASK, 100, 5), BookAdded(1, 8, BOB, ASK, 100, 4)))
+    changed = state.apply(block(3, BookChanged(1, 7, 2), BookRemoved(1, 8))).markets[1]
+    assert (changed.touched(BID), changed.touched(ASK)) == ({}, {100: (9, 2)})
+    assert (list(changed.changed_levels(BID)), list(changed.changed_levels(ASK))) == (
+        [],
+        [(100, 2, 1)],
+    )
+    come, gone = BookAdded(1, 10, BOB, BID, 89, 3), BookRemoved(1, 10)
+    steps = (BookRemoved(1, 7), BookAdded(1, 9, ALICE, BID, 90, 3), come, gone)
+    changed = state.apply(block(4, *steps)).markets[1]
+    assert list(changed.changed_levels(ASK)) == [(100, 0, 0)]
+    assert list(changed.changed_levels(BID)) == [(-90, 3, 1)]
+
+
+def test_an_order_that_goes_from_the_asks_has_touched_the_asks() -> None:
+    state = listed()
+    state.apply(block(2, BookAdded(1, 7, ALICE, ASK, 100, 5)))
+    changed = state.apply(block(3, BookRemoved(1, 7))).markets[1]
+    assert (changed.bids, changed.asks) == ({}, {100: (5, 1)})
+
+
+def test_a_trade_moves_both_sides_and_is_the_markets_newest() -> None:
+    state = listed()
+    state.apply(block(2, fill(1), AccountCheck(ALICE, 0, ((1, 5),))))
+    assert list(state.markets[1].trades) == [Trade(2, 2_000_000, fill(1))]
+    held = {
+        address: {market: position.sz for market, position in user.positions.items()}
+        for address, user in state.users.by_address.items()
+    }
+    assert held == {ALICE: {1: 5}, BOB: {1: -5}}
+    state.apply(block(3, FundingSettled(1, 12, 34, 56, ())))
+    assert list(state.markets[1].context.rates) == [Rate(3_000_000, 12, 34)]
+
+
+def test_the_past_and_the_agents_are_of_the_states_own_users() -> None:
+    state = listed()
+    state.history.restore(FillRow(2, 7, fill(1), BID))
+    assert len(state.users.get(ALICE).fills or ()) == 1
+    state.apply(block(2, AgentApproved(ALICE, b"1" * 20, "old", 3_000_000)))
+    state.apply(block(3, AgentApproved(ALICE, b"2" * 20, "new")))
+    assert set(state.accounts.agents) == {b"2" * 20}
+
+
+def test_of_an_account_that_is_wrong_the_height_is_named() -> None:
+    with pytest.raises(StateMismatch, match=r"account value is 5, here 0 \(height 2\)$"):
+        listed().apply(block(2, AccountCheck(ALICE, 5, ())))
+
+
+def test_what_nobody_marked_may_be_replaced_too() -> None:
+    state, rebuilt = listed(), listed()
+    state.apply(block(2))
+    rebuilt.apply(block(2, BookAdded(1, 7, ALICE, BID, 100, 5)))
+    state.adopt_book(rebuilt.markets[1])
+    state.adopt_account(rebuilt.users.get(ALICE))
+    assert state.markets[1].book is rebuilt.markets[1].book
+    assert state.markets[1].fault is None
+    found = state.orders.find(ALICE, 7)
+    assert found is not None
+    assert found.market == 1
+
+
+TOLD: dict[str, Transition] = {
+    "orders": opened(7),
+    "fills": fill(1),
+    "fundings": FundingSettled(1, 1, 1, 1, ((ALICE, 1, -3),)),
+    "ledger": LedgerChanged(ALICE, "deposit", 5),
+}
+
+
+@pytest.mark.parametrize("kind", TOLD)
+def test_previous_heights_chain_per_user_and_kind(kind: str) -> None:
+    state, is_event = listed(), kind in ("fills", "fundings")
+    moved = {kind, "events"} if is_event else {kind}
+    for height, before in ((2, 0), (3, 2)):
+        changed = state.apply(block(height, TOLD[kind])).users[ALICE]
+        for name in (*TOLD, "events"):
+            prev, newest = getattr(changed, f"{name}_prev"), getattr(changed.user, f"{name}_height")
+            assert (prev, newest) == ((before, height) if name in moved else (0, 0))
+        assert changed.account is (kind != "orders")
+        assert changed.events is is_event
+        assert changed.open_orders is False
+
+
+def test_waiting_orders_of_a_snapshot_wait() -> None:
+    state, waiting = ChainState(), msgspec.structs.replace(opened(7), trigger=Trigger(99, ""))
+    state.restore(10, 0, [MarketRow(TOYOTA), TriggerRow(waiting)])
+    assert state.users.get(ALICE).waiting == {7: waiting}

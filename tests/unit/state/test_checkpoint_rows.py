@@ -16,7 +16,7 @@ from sidecar.devnet.config import DevnetConfig
 from sidecar.errors import StateMismatch
 from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.snapshot import AccountRow, MarketRow, TriggerRow
-from sidecar.node.transitions import BookChanged, PricesUpdated, Record
+from sidecar.node.transitions import BookChanged, LeverageChanged, PricesUpdated, Record
 from sidecar.state import checkpoint
 from sidecar.state.candles import CandleRow
 from sidecar.state.chain import ChainState
@@ -214,6 +214,7 @@ def test_an_empty_state_says_what_its_source_tells() -> None:
         TriggerRow(msgspec.structs.replace(opened(7), market=9)),
         PaymentRow(ALICE, 1, 1, 9, 1, 1, 1),
         FillRow(1, 1, None, 0),
+        FillRow(1, 1, msgspec.structs.replace(fill(1), market=9), 0),
         FillRow(1, 1, msgspec.structs.replace(fill(1), buyer=None), 0),
         AccountRow(ALICE, 1, (), ((9, 5, True),)),
         HeightsRow(ALICE, 1, 1, 1, 1, 1, "much"),
@@ -230,3 +231,10 @@ def test_rows_of_earlier_checkpoints_are_read() -> None:
     """Their tags are on disk."""
     encoded = msgspec.msgpack.encode([[58, 1, None]])
     assert msgspec.msgpack.decode(encoded, type=ROWS) == [LevelsRow(1, None)]
+
+
+def test_an_account_that_has_nothing_but_a_leverage_is_kept() -> None:
+    state = state_of(LeverageChanged(ALICE, 1, 5, is_cross=True), opened(7))
+    state.users.get(BOB)
+    rows = [row for row in checkpoint_rows(state) if isinstance(row, AccountRow)]
+    assert rows == [AccountRow(ALICE, 0, (), ((1, 5, True),))]

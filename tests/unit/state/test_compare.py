@@ -138,9 +138,10 @@ def test_wrong_totals_are_found(rows: Rows, data: st.DataObject, total: str) -> 
     book = copy_of(rows)
     level = book.side(one.side)[-one.px if one.side == BID else one.px]
     setattr(level, total, getattr(level, total) + 1)
-    difference = compare(book, copy_of(rows))
-    assert difference is not None
-    assert (difference.px, difference.field) == (one.px, f"total {total}")
+    right = getattr(level, total) - 1
+    assert compare(book, copy_of(rows)) == Difference(
+        one.side, one.px, len(level.orders), 0, f"total {total}", right + 1, right
+    )
 
 
 @given(books(), st.data())
@@ -190,12 +191,24 @@ def test_what_a_difference_says() -> None:
     assert str(compare(here, swapped)) == "bid 100.0, position 0: oid is 1 here, 2 there"
 
 
+def test_of_an_ask_it_says_so() -> None:
+    said = "ask 101.0, position 0: order 1 is missing here"
+    assert str(compare(copy_of([]), copy_of([row(1, ASK, 101)]))) == said
+
+
+def test_it_can_be_interrupted_each_time_a_slice_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.state.compare.VERIFY_SLICE_ORDERS", 3)
+    book = copy_of([row(oid, BID, 100 - oid) for oid in range(1, 8)])
+    assert len(list(compare_books(book, book))) == 3 + 1  # of 3, 3 and 1 bids; of no ask
+
+
 def test_a_copy_follows_the_steps_of_blocks() -> None:
     copy = BookCopy()
     for one in (row(1), row(2)):
         copy.add(one)
-    before = BookAdded(1, 3, ALICE, BID, 100 * PX, PX, 2)
-    for step in (before, BookChanged(1, 2, 0, PX), BookRemoved(1, 2), ask(4, 105)):
+    copy.apply(BookAdded(1, 3, ALICE, BID, 100 * PX, PX, 2))
+    assert [one.oid for one in copy.book.queue(BID)] == [1, 3, 2]
+    for step in (BookChanged(1, 2, 0, PX), BookRemoved(1, 2), ask(4, 105)):
         copy.apply(step)
     assert compare(copy.book, copy_of([row(1), row(3), row(4, ASK, 105, user=BOB)])) is None
 

@@ -5,6 +5,7 @@ import pytest
 from blocks import ALICE, PX, SONY, TOYOTA, bid, block
 from sidecar.node.transitions import (
     AccountCheck,
+    BookChanged,
     BookCheck,
     BookRemoved,
     OrderStatus,
@@ -132,6 +133,8 @@ def test_what_a_wrong_book_is_told_is_passed_over_and_the_rest_goes_on() -> None
     assert state.markets[1].mid_px() is None
     assert changes.markets[1].statuses == [opened]
     assert not changes.markets[1].levels_changed
+    changes = state.apply(block(4, BookChanged(1, 5, 0), BookRemoved(1, 5)))
+    assert (changes.markets[1].diffs, state.markets[1].book.orders[5].sz) == ([], PX)
     rebuilt = ChainState()
     rebuilt.apply(block(1, TOYOTA, SONY))
     rebuilt.apply(block(2, bid(7, 99)))

@@ -7,16 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocks import TOYOTA
+from sidecar.devnet.execution import clearing
 from sidecar.fixed import SCALE
 from sidecar.node.transitions import MarketListed
 from sidecar.state.accounts import Accounts, Leverage, Position
 from sidecar.state.margin import (
+    MAKER_FEE,
+    TAKER_FEE,
     Standing,
+    initial_margin,
     is_liquidatable,
     liquidation_px,
     maintenance_margin,
     margin_lacks,
     max_leverage_at,
+    standing,
 )
 from sidecar.state.market import Market
 from sidecar.state.users import User, Users
@@ -107,7 +112,7 @@ def test_an_isolated_position_must_not_be_due_for_liquidation_at_once() -> None:
         assert case.lacks(U) is bool(short_of_it)
 
 
-@pytest.mark.parametrize("lost", [0, 10 * U])
+@pytest.mark.parametrize("lost", [0, 10 * U, 200 * U])
 def test_an_isolated_position_that_turns_gives_back_what_is_left_of_its_margin(lost: int) -> None:
     needed = 50 * U - (100 * U - lost) + 67_500_000  # of five the other way; the fee of fifteen
     for short_of_it in (0, 1):
@@ -193,3 +198,82 @@ def test_at_the_liquidation_price_the_margin_is_just_met(
         assert abs(spare(Fraction(px))) <= 2 * tick
     else:  # however low a long's price, however high: never
         assert spare(Fraction(1, 10)) > -tick if sz > 0 else spare(Fraction(1, 10)) < tick
+
+
+HALF = U // 2  # a price at which 41 units are worth 20 and a half
+
+
+def test_fees_are_the_chains() -> None:
+    assert (MAKER_FEE, TAKER_FEE) == (clearing.MAKER_FEE, clearing.TAKER_FEE)
+
+
+def test_a_tenth_of_the_notional_stays_or_all_initial_margin() -> None:
+    assert Standing(100, 30, 0, 200).withdrawable == 70
+    assert Standing(100, 10, 0, 201).withdrawable == 79  # rounded up
+    assert Standing(10, 30, 0, 0).withdrawable == 0
+
+
+def test_initial_margin_is_rounded_up() -> None:
+    assert [initial_margin(notional, 2) for notional in (0, 1, 6, 7)] == [0, 1, 3, 4]
+
+
+def test_a_market_without_rules_needs_nothing_kept() -> None:
+    assert maintenance_margin(MarketListed(1, "A"), 10**18) == 0
+
+
+def test_a_tier_that_begins_anywhere_goes_on_without_a_step() -> None:
+    """A hundredth of 1,001, from there on a fortieth."""
+    tiered = MarketListed(1, "T", 2, 50, False, ((0, 50), (1_001, 20)))
+    assert [maintenance_margin(tiered, notional) for notional in (1_001, 1_040, 1_041)] == [
+        11,
+        11,
+        12,
+    ]
+
+
+def test_a_standing_is_of_all_cross_positions_their_notionals_rounded_down() -> None:
+    case = Case(1_000, mark=HALF)
+    case.markets[2].mark_px = HALF
+    case.user.positions = {1: Position(41, 30), 2: Position(-41, 30)}
+    of_all = standing(case.accounts, case.markets, case.user)
+    assert of_all == Standing(1_000 - 10 + 9, 1 + 1, 1 + 1, 20 + 20)
+    case.user.leverages = {1: ISOLATED}
+    assert standing(case.accounts, case.markets, case.user) == Standing(1_009, 1, 1, 20)
+
+
+def test_what_changes_no_size_needs_no_margin() -> None:
+    assert not Case(-5_000 * U).holds(long()).lacks(0)
+
+
+def test_bounds_are_of_notionals_rounded_down() -> None:
+    """Of one unit and a half the half is nobody's: neither in a margin nor in a fee."""
+    assert not Case(5, mark=100 * U + HALF).lacks(1)  # a twentieth of 100; the fee is 0.045
+    assert not Case(112, mark=HALF).lacks(4_445)  # of 2,222 the fee is 0.99
+    for balance in (2, 3):  # of 82 units, worth 41
+        assert Case(balance, mark=HALF).holds(Position(41, 20)).lacks(41) is (balance < 3)
+    case = Case(2, mark=HALF)
+    case.user.leverages = {1: ISOLATED}
+    assert not case.lacks(41)  # a tenth of 20
+    case = Case(100, mark=HALF).holds(Position(80, 43, 4), ISOLATED)
+    assert not case.lacks(1)  # a fortieth of 40
+    assert not Case(0, mark=HALF).holds(Position(81, 40, 1), ISOLATED).liquidatable  # likewise
+
+
+def test_the_margin_of_a_position_that_ended_is_not_free() -> None:
+    assert Case(1, mark=HALF).holds(Position(0, 0, 5), ISOLATED).lacks(41)
+
+
+@pytest.mark.parametrize("others", [0, 5])
+def test_a_cross_liquidation_price_leaves_the_others_theirs(others: int) -> None:
+    """10 + 81 * (px - 0.5) = others + 81 * px / 40"""
+    market = Case(0, mark=HALF).markets[1]
+    cross = Standing(10, 0, 1 + others, 0)
+    px = liquidation_px(market, Position(81, 40), cross, is_cross=True)
+    assert px == round(Fraction(40_500 - 10_000 + others * 1_000, 78_975) * U)
+
+
+def test_a_liquidation_price_may_be_where_a_tier_begins_or_the_least_there_is() -> None:
+    market, cross = Case(0, mark=120 * U).markets[1], Standing(0, 0, 0, 0)
+    at_10_000 = Position(100 * U, 10_000 * U, 250 * U)
+    assert liquidation_px(market, at_10_000, cross, is_cross=False) == 100 * U
+    assert liquidation_px(market, Position(40 * U, 139, 100), cross, is_cross=False) == 1
