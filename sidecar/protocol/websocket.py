@@ -240,8 +240,6 @@ class WebSocketConnection:
 
     def _take_data(self, piece: str | bytes, frame: Frame) -> Message | BinaryMessage | None:
         """Add a piece of a frame to the message; the whole message if that completes it."""
-        if isinstance(piece, bytes) and not self._binary:
-            raise ProtocolViolated(CloseCode.UNSUPPORTED_DATA, _BINARY)
         self._count(_size(piece), frame)
         if isinstance(piece, str):
             self._pieces.append(piece)
