@@ -127,8 +127,9 @@ class LogReader:
         if now - self._listed_at < LOG_LISTED_S:
             return None
         self._listed_at = now
-        read = first_height(segment.path)
-        newer = [path for path in list_segments(self.directory) if first_height(path) > read]
+        newer = [path for path in list_segments(self.directory) if path.name > segment.path.name]
+        for path in newer:  # one of which may have a name that is none
+            first_height(path)
         if not newer:
             segment.check_in_place(newest=True)
             segment.check_passed()
