@@ -184,7 +184,7 @@ class TopicWeight(NamedTuple):
     order that its user has when it is asked for.
     """
 
-    base: float
+    base: int
     position: float = 0.0
     order: float = 0.0
 

@@ -131,7 +131,7 @@ class Channel(ABC):
         """As how many topics one counts."""
         weight = TOPIC_WEIGHTS.get(self.name, _LIGHT)
         if topic.user is None:
-            return int(weight.base)
+            return weight.base
         user = self.state.users.look(topic.user)
         orders = len(user.resting) + len(user.waiting or ())
         return int(weight.base + weight.position * len(user.positions) + weight.order * orders)
