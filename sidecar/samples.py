@@ -79,8 +79,9 @@ def of_state(state: ChainState, health: Health) -> Iterator[Sample]:
         yield "node_lag_seconds", [], time.time() - state.time_ns / _NS_PER_S
     for name in (LIVE, STALE, BEHIND, GAP, RESYNCING):
         yield "feed_state", [name], int(health.feed.state == name)
-    yield "markets", ["live"], len(state.markets) - health.books_withheld()
-    yield "markets", ["withheld"], health.books_withheld()
+    withheld = health.books_withheld()
+    yield "markets", ["live"], len(state.markets) - withheld
+    yield "markets", ["withheld"], withheld
     yield "accounts_withheld", [], len(faults.accounts)
     yield from _labelled("checks_total", faults.checked, BOOK, ACCOUNT)
     yield from _labelled("mismatches_total", faults.found, BOOK, ACCOUNT, EVERYTHING)

@@ -35,9 +35,10 @@ class Faults:
     def __bool__(self) -> bool:
         return bool(self.books or self.accounts or self.everything)
 
-    def of_book(self, market: int) -> Fault | None:
-        """Why the book of that market is known to be wrong, if it is. O(1)."""
-        return self.books.get(market) or self.everything
+    def of_book(self, market: int | None) -> Fault | None:
+        """Why the book of that market (None: of none) is known to be wrong, if it is. O(1)."""
+        wrong = None if market is None else self.books.get(market)
+        return wrong or self.everything
 
     def of_account(self, address: bytes) -> Fault | None:
         """Likewise for an account."""

@@ -69,8 +69,7 @@ class Health:
         """What messages of a market (None: of none) carry as `state`; None while live. O(1)."""
         if self.feed.state != LIVE:
             return self.feed.state
-        faults = self._state.faults
-        return RESYNCING if faults.everything or market in faults.books else None
+        return None if self._state.faults.of_book(market) is None else RESYNCING
 
     def break_feed(self, state: str, reason: str) -> None:
         """The log can't be read on, or all that was read is wrong, until `mend_feed`."""

@@ -1,6 +1,7 @@
 """The channels: a registry, and what they all do together for a block or a subscription."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -91,10 +92,10 @@ class Channels:
         channel.open(mine)
         return mine
 
-    def publish(self, changes: Changes) -> Iterator[tuple[Topic, Message]]:
+    def publish(self, changes: Changes) -> Iterable[tuple[Topic, Message]]:
         """The block's messages, for topics that somebody reads."""
-        for channel in self._channels.values():
-            yield from self._marked(channel.publish(changes))
+        channels = self._channels.values()
+        return self._marked(chain.from_iterable(one.publish(changes) for one in channels))
 
     def status(self) -> Iterable[tuple[Topic, Message]]:
         """The status message that is due, between blocks too."""
@@ -148,11 +149,9 @@ class Channels:
         if topic.channel.reads_orders and topic.user is not None:
             return doubt(self._state, topic.user) is not None
         faults = self._state.faults
-        if topic.channel.sums_up_books:
-            return faults.everything is not None
-        if not topic.channel.reads_book or topic.market is None:
-            return False
-        return faults.of_book(topic.market) is not None
+        if topic.channel.reads_book:
+            return faults.of_book(topic.market) is not None
+        return topic.channel.sums_up_books and faults.everything is not None
 
 
 def gap_message(topic: Topic, first: int, last: int, reason: str) -> Reply:
