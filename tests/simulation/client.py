@@ -56,6 +56,17 @@ class Sent:
     answer: dict[str, Any] | None = None
 
 
+@dataclass
+class Question:
+    """An info request, and what it was told."""
+
+    payload: dict[str, Any]
+    incarnation: tuple[int, int]  # whom it asked
+    since: int  # at which height that one was then
+    until: int | None = None  # and when it was answered; None: it is not known
+    answer: dict[str, Any] | None = None
+
+
 class Client:
     """Connects, reads, misbehaves, comes back."""
 
@@ -67,6 +78,7 @@ class Client:
         self.number = number
         self.readings: list[Reading] = []  # of all its connections
         self.sent: list[Sent] = []
+        self.questions: list[Question] = []
         self.closes: list[tuple[int, str]] = []  # close codes and reasons of the server's
         self.broken: list[str] = []  # what no server may say
         self.world = world
@@ -112,6 +124,9 @@ class Connection:
         self.rng = client.rng
         self.world = client.world
         self.asked: dict[int, Sent] = {}
+        self.questions: dict[int, Question] = {}
+        self.nets = 0  # safety nets that it has asked for
+        self.nonsense = 0  # how often it said what has to be answered with an error
         self.numbers = 0  # of its posts
         self.pace = 0.0  # seconds it waits before it reads again
         network = client.world.network
@@ -230,7 +245,9 @@ class Connection:
             self._confirmed(message["data"])
         elif channel == "post":
             self._answered(message)
-        elif channel not in ("pong", "error", "onDisconnect"):
+        elif channel == "error":
+            self._refused(message)
+        elif channel not in ("pong", "onDisconnect"):
             self._push(kind, text, message)
 
     def _confirmed(self, data: dict[str, Any]) -> None:
@@ -253,6 +270,32 @@ class Connection:
         sent = self.asked.pop(message["data"]["id"], None)
         if sent is not None:
             sent.answer = message
+        question = self.questions.pop(message["data"]["id"], None)
+        if question is not None:
+            question.answer = message["data"]["response"]
+            if self.process.incarnation == question.incarnation:
+                question.until = self.process.height
+
+    def _refused(self, message: dict[str, Any]) -> None:
+        """An error is for who says what makes no sense, once each time, or whose safety net would
+        not hold.
+        """
+        if self.nets and message["data"].startswith("onDisconnect: "):
+            self.nets -= 1
+            return
+        self.nonsense -= 1
+        if self.nonsense < 0 and not self.garbled:
+            self.client.broken.append(f"an error out of nothing: {message}")
+
+    def ask(self, payload: dict[str, Any]) -> None:
+        """An info request."""
+        process = self.process
+        self.numbers += 1
+        question = Question(payload, process.incarnation, process.height)
+        self.questions[self.numbers] = question
+        self.client.questions.append(question)
+        request = {"type": "info", "payload": payload}
+        self.say(method="post", id=self.numbers, request=request)
 
     def say(self, **request: Any) -> None:
         self.protocol.send_text(json.dumps(request).encode())
@@ -278,7 +321,7 @@ class Connection:
         request: dict[str, Any] = {"subscription": subscription}
         if height is not None:
             request["resume"] = {"height": height}
-        incarnation = (self.process.name[1], self.process.starts)
+        incarnation = self.process.incarnation
         reading = Reading(subscription, height, incarnation, self.world.clock.now)
         self.reads[kind] = reading
         self.client.readings.append(reading)

@@ -65,6 +65,7 @@ async def _garbage(connection: Connection) -> bool:
 async def _nonsense(connection: Connection) -> bool:
     junk = ("{", '{"method":"subscribe"}', '{"method":"post","id":-1}', "[" * 500, "null")
     connection.protocol.send_text(connection.rng.choice(junk).encode())
+    connection.nonsense += 1
     return False
 
 
@@ -96,27 +97,28 @@ async def _resubscribe(connection: Connection) -> bool:
 
 
 async def _ask(connection: Connection) -> bool:
-    rng = connection.rng
-    user = address(connection.client.wallet)
-    payload = rng.choice(
-        (
-            {"type": "l2Book", "coin": "TOYOTA"},
-            {"type": "l4Snapshot", "coin": "SONY"},
-            {"type": "clearinghouseState", "user": user},
-            {"type": "openOrders", "user": user},
-            {"type": "serverInfo"},
-            {"type": "nothing"},
-        )
-    )
-    connection.numbers += 1
-    request = {"type": "info", "payload": payload}
-    connection.say(method="post", id=connection.numbers, request=request)
+    for _ in range(connection.rng.randrange(1, 6)):
+        connection.ask(connection.rng.choice(_questions(connection.client.wallet)))
     return False
 
 
+def _questions(wallet: int) -> tuple[dict[str, str], ...]:
+    user = address(wallet)
+    return (
+        {"type": "l2Book", "coin": "TOYOTA"},
+        {"type": "l4Snapshot", "coin": "SONY"},
+        {"type": "clearinghouseState", "user": user},
+        {"type": "openOrders", "user": user},
+        {"type": "serverInfo"},
+        {"type": "nothing"},
+    )
+
+
 async def _order(connection: Connection) -> bool:
-    sent = _next_action(connection.client)
-    if sent is not None:
+    for _ in range(connection.rng.randrange(1, 4)):
+        sent = _next_action(connection.client)
+        if sent is None:
+            break
         connection.numbers += 1
         connection.asked[connection.numbers] = sent
         head = f'{{"method":"post","id":{connection.numbers},"request":'
@@ -128,6 +130,7 @@ async def _order(connection: Connection) -> bool:
 async def _net(connection: Connection) -> bool:
     sent = _next_action(connection.client)
     if sent is not None:
+        connection.nets += 1
         text = b'{"method":"onDisconnect","action":' + sent.body + b"}"
         connection.protocol.send_text(text)
     return False
@@ -145,7 +148,8 @@ def _next_action(client: Client) -> Sent | None:
 
 
 async def _ping(connection: Connection) -> bool:
-    connection.protocol.send_ping(connection.rng.randbytes(connection.rng.randrange(8)))
+    for _ in range(connection.rng.choice((1, 1, 30))):
+        connection.protocol.send_ping(connection.rng.randbytes(connection.rng.randrange(8)))
     return False
 
 

@@ -3,23 +3,31 @@
 Each is one small change of the product, of the kind that happens; the last ones were real.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from unittest import mock
 
+import msgspec
+
+from sidecar.api.channels import Channels
+from sidecar.api.channels.status import StatusChannel
+from sidecar.api.channels.web_data2 import WebData2Channel
+from sidecar.api.messages import ChainedPush
+from sidecar.api.topics import Delivery, Message, Topic
 from sidecar.node.segments import SegmentReader
 from sidecar.node.transitions import BID
 from sidecar.protocol import frames
 from sidecar.server.connection import Connection
 from sidecar.server.flush import Flush
 from sidecar.server.gate import Gate
+from sidecar.server.hub import Hub
 from sidecar.server.outbox import Outbox
 from sidecar.server.outgoing import Outgoing
 from sidecar.server.recent import RecentFrames
 from sidecar.server.subscriptions import Subscriptions
 from sidecar.state.book import Book, Order, Touched
-from sidecar.state.health import Health
+from sidecar.state.health import Condition, Health
 
 
 class Mutant(NamedTuple):
@@ -140,6 +148,68 @@ def _a_broken_log_is_not_told(_: Any) -> Any:
     return break_feed
 
 
+def _no_snapshots_of_every(was: Any) -> Any:
+    def send_snapshot(self: Outgoing, topic: Topic) -> None:
+        if topic.delivery is not Delivery.EVERY:
+            was(self, topic)
+
+    return send_snapshot
+
+
+def _a_gap_and_nothing_behind_it(was: Any) -> Any:
+    def restart(self: Hub, topic: Topic, restart_frames: Sequence[bytes], height: int) -> None:
+        was(self, topic, restart_frames[:1], height)
+
+    return restart
+
+
+def _nobody_knows_what_came_before(was: Any) -> Any:
+    def publish(self: Channels, changes: Any) -> Iterator[tuple[Topic, Message]]:
+        for topic, message in was(self, changes):
+            chained = isinstance(message, ChainedPush)
+            yield topic, msgspec.structs.replace(message, prev=None) if chained else message
+
+    return publish
+
+
+def _no_message_is_marked(_: Any) -> Any:
+    def label(self: Health, market: int | None) -> str | None:
+        return None
+
+    return label
+
+
+def _status_is_always_live(_: Any) -> Any:
+    def snapshot(self: StatusChannel, topic: Topic) -> ChainedPush:
+        data = {"feed": Condition("live"), "coins": {}, "users": {}, "age": 0}
+        return ChainedPush(self.name, data, self.state.height, None)
+
+    return snapshot
+
+
+def _status_falls_silent(_: Any) -> Any:
+    def refresh(self: StatusChannel) -> Iterator[tuple[Topic, ChainedPush]]:
+        return iter(())
+
+    return refresh
+
+
+def _front_ends_see_no_orders(was: Any) -> Any:
+    def view(self: WebData2Channel, topic: Topic) -> dict[str, Any]:
+        return {**was(self, topic), "openOrders": [], "cumLedger": "13.0"}
+
+    return view
+
+
+def _the_latest_comes_twice(was: Any) -> Any:
+    def stage(self: Hub, topic: Topic, frame: bytes) -> None:
+        was(self, topic, frame)
+        if topic.delivery is Delivery.LATEST:
+            was(self, topic, frame)
+
+    return stage
+
+
 MUTANTS = {
     "a lost connection is raised": Mutant(1, Outgoing, "lose", _lost_connection_is_raised),
     "EAGAIN is no answer": Mutant(1, Connection, "try_send", _eagain_ends_all),
@@ -153,6 +223,14 @@ MUTANTS = {
     "a log that was written anew": Mutant(
         3, SegmentReader, "check_passed", _a_log_written_anew_is_read_on
     ),
+    "no snapshot for who comes new": Mutant(2, Outgoing, "send_snapshot", _no_snapshots_of_every),
+    "nothing behind a gap": Mutant(2, Hub, "restart", _a_gap_and_nothing_behind_it),
+    "prev is never known": Mutant(2, Channels, "publish", _nobody_knows_what_came_before),
+    "the latest comes twice": Mutant(2, Hub, "stage", _the_latest_comes_twice),
+    "webData2 is wrong": Mutant(3, WebData2Channel, "view", _front_ends_see_no_orders),
+    "no message is marked": Mutant(5, Health, "label", _no_message_is_marked),
+    "status is always live": Mutant(5, StatusChannel, "snapshot", _status_is_always_live),
+    "status falls silent": Mutant(5, StatusChannel, "refresh", _status_falls_silent),
     "nobody is taken out of the gate": Mutant(4, Gate, "leave", _nobody_is_taken_out),
     "no bound for what waits": Mutant(4, Outgoing, "_is_too_much", _no_bound),
     "topics outlive their readers": Mutant(4, Subscriptions, "end", _topics_outlive_their_readers),

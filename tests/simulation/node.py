@@ -69,7 +69,10 @@ class SimulatedNode:
         return self.chain.height
 
     def begin(self) -> None:
-        """Some blocks, a snapshot, and some more, before anybody looks; the same in every world."""
+        """Some blocks, a snapshot, and some more, before anybody looks; the same in every world.
+        Soon a minute begins, and with it candles that are whole.
+        """
+        self.world.clock.advance(_BEGINNING_S)
         beginning = _BEGINNINGS.get(self.config.actions_per_block)
         if beginning is None:
             blocks = []
@@ -215,5 +218,6 @@ class SimulatedNode:
 
 
 CALM_BLOCKS = 8
+_BEGINNING_S = 57.0
 _BEGINNING = 12  # blocks
 _BEGINNINGS: dict[int, tuple[list[Block], bytes]] = {}  # by the chain's activity: what is alike

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from sidecar.api.channels import Channels
+from sidecar.api.info import answer_info
 from sidecar.api.messages import encode
 from sidecar.api.topics import Topic
 from sidecar.devnet.chain import Chain
@@ -20,6 +21,7 @@ from sidecar.node.transitions import ASK, BID, Block
 from sidecar.state.chain import ChainState
 
 Wanted = dict[str, set[int]]  # by topic: heights of which a snapshot was told
+Asked = dict[int, dict[str, Any]]  # by height: info requests, by their text
 
 
 class Oracle:
@@ -28,6 +30,7 @@ class Oracle:
     def __init__(self) -> None:
         self._said: dict[tuple[str, int], list[bytes]] = defaultdict(list)
         self._shown: dict[tuple[str, int], list[bytes]] = defaultdict(list)
+        self._answered: dict[tuple[str, int], list[bytes]] = defaultdict(list)
         self._ways: Counter[int] = Counter()  # by height: how many ways have it
         self._told: Counter[tuple[str, int]] = Counter()  # how many of them say something there
         self.newest: dict[
@@ -36,7 +39,9 @@ class Oracle:
         self.final: dict[str, Any] = {}  # by topic: what a new subscriber is told at the end
         self.state = ChainState()
 
-    def follow(self, blocks: dict[int, Block], keys: Iterable[str], wanted: Wanted) -> None:
+    def follow(
+        self, blocks: dict[int, Block], keys: Iterable[str], wanted: Wanted, asked: Asked
+    ) -> None:
         """One way, from the first block to the last. The last one that is followed is in force."""
         state = self.state = ChainState()
         channels = Channels(state)
@@ -53,6 +58,8 @@ class Oracle:
             for topic, of_topic in names.items():
                 if any(height in wanted.get(key, ()) for key in of_topic):
                     self._show(channels, topic, of_topic, height)
+            for text, payload in asked.get(height, {}).items():
+                self._answered[text, height].append(encode(answer_info(state, payload)))
         self.final = {
             key: _plain(channels.snapshot(topic)) for topic, of in names.items() for key in of
         }
@@ -76,6 +83,10 @@ class Oracle:
     def shown(self, key: str, height: int) -> list[Any]:
         """What a new subscriber is told there; only where that was `wanted`."""
         return [plain(one) for one in self._shown.get((key, height), ())]
+
+    def answers(self, text: str, height: int) -> list[Any]:
+        """What that info request is answered there; only where it was `asked`."""
+        return [msgspec.json.decode(one) for one in self._answered.get((text, height), ())]
 
     def is_told(self, key: str, height: int) -> bool:
         """Whether something is told of a topic at a height, whichever way the chain went."""

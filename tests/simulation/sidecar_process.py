@@ -4,6 +4,7 @@
 one of the simulated network.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from anyio.lowlevel import checkpoint
 
 from sidecar import app as app_module
 from sidecar.app import App
+from sidecar.checkpoints import Checkpoints
 from sidecar.config import load_settings
 from sidecar.errors import SidecarError
 from sidecar.node import submitter
@@ -45,9 +47,19 @@ class Process:
         self.up_since = 0.0
         self.sockets: list[Any] = []
         self._weights = weights
-        self._settings = _settings(node, own / str(number), number)
+        self._settings = _settings(node, own / str(number), number, weights)
         self._scope: anyio.CancelScope | None = None
         self._signals: anyio.abc.ObjectSendStream[Signals] | None = None
+
+    @property
+    def incarnation(self) -> tuple[int, int]:
+        """Which sidecar, and which of its starts."""
+        return self.name[1], self.starts
+
+    @property
+    def height(self) -> int:
+        """Of its newest block; 0 where it has none."""
+        return 0 if self.app is None or self.app.state is None else self.app.state.height
 
     @property
     def server(self) -> Any:
@@ -109,6 +121,13 @@ async def _each(receive: Any) -> AsyncIterator[Signals]:
         yield one
 
 
+async def _write_here(checkpoints: Any) -> None:
+    """A checkpoint without the process beside, whose time no seed decides: all of it at once."""
+    height = checkpoints._tried_at = checkpoints._state.height
+    checkpoints._write()
+    checkpoints._note_written(height, time.monotonic())
+
+
 async def _at_once(work: Callable[..., Any], *arguments: Any) -> Any:
     return work(*arguments)
 
@@ -120,7 +139,7 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[Any]:
     return found
 
 
-def _settings(node: Path, own: Path, number: int) -> Settings:
+def _settings(node: Path, own: Path, number: int, weights: Weights) -> Settings:
     """Shorter times than the product's, so that a story holds many of them."""
     flags = {
         "source.path": node,
@@ -129,12 +148,13 @@ def _settings(node: Path, own: Path, number: int) -> Settings:
         "server.port": PORT + number,
         "server.ping_interval_s": PING_INTERVAL_S,
         "server.pong_timeout_s": PONG_TIMEOUT_S,
+        "server.messages_per_minute": MESSAGES_PER_MINUTE,
         "server.outbox_bytes_max": OUTBOX_BYTES_MAX,
         "server.outbox_age_max_s": OUTBOX_AGE_MAX_S,
         "operator.port": OPERATOR_PORT + number,
         "orders.answer_timeout_s": 2,
         "checkpoint.directory": own,
-        "checkpoint.blocks": 1 << 40,
+        "checkpoint.blocks": weights.checkpoint_blocks,
     }
     return load_settings(None, {}, {key: str(value) for key, value in flags.items()})
 
@@ -146,6 +166,7 @@ PING_INTERVAL_S = 2.0
 PONG_TIMEOUT_S = 2.0
 OUTBOX_BYTES_MAX = 4 << 10
 OUTBOX_AGE_MAX_S = 2.0
+MESSAGES_PER_MINUTE = 150
 
 
 @contextmanager
@@ -172,6 +193,7 @@ def simulated_sockets(world: World) -> Iterator[None]:
             (app_module, "settle", lambda: None),
             (submitter, "_connected", connected),
             (anyio.to_thread, "run_sync", _at_once),  # there are no threads here
+            (Checkpoints, "_write_beside", _write_here),
             # So that a block that goes to five clients is cut, as one for five thousand is, and
             # others do in between what they do while five thousand are sent to.
             (flush, "FLUSH_LOOK_DELIVERIES", 1),

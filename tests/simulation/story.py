@@ -18,8 +18,10 @@ from unittest import mock
 import anyio
 import structlog
 
-from tests.simulation import checks
-from tests.simulation.client import Client
+from tests.simulation import answers, candour, checks
+from tests.simulation.beginnings import Beginnings
+from tests.simulation.client import Client, Reading
+from tests.simulation.context import sidecar_of_task
 from tests.simulation.habits import behave
 from tests.simulation.node import SimulatedNode
 from tests.simulation.oracle import Oracle
@@ -45,6 +47,7 @@ class Verdict:
     violations: list[str] = field(default_factory=list)
     digest: str = ""  # of everything that clients were told, and when
     messages: int = 0
+    marks: int = 0  # messages that said that not all is well
     blocks: int = 0
     seconds: float = 0.0  # virtual
     troubles: list[str] = field(default_factory=list)
@@ -78,6 +81,7 @@ def _installed(world: World) -> ExitStack:
     stack = ExitStack()
     stack.enter_context(world.clock.installed())
     stack.enter_context(world.faults.installed())
+    stack.enter_context(world.conditions.installed())
     stack.enter_context(simulated_sockets(world))
     masks = Random(world.seed + 2)
     stack.enter_context(mock.patch.object(secrets, "token_bytes", masks.randbytes))
@@ -86,7 +90,9 @@ def _installed(world: World) -> ExitStack:
     stack.callback(lambda: structlog.configure(**before))
 
     def keep(_logger: Any, method: str, event: Any) -> Any:
-        world.log.append({"level": method, **event})
+        process = sidecar_of_task.get()
+        sidecar = None if process is None else process.incarnation
+        world.log.append({"level": method, "sidecar": sidecar, **event})
         raise structlog.DropEvent
 
     structlog.configure(processors=[keep], cache_logger_on_first_use=False)
@@ -210,17 +216,26 @@ class _Story:
         self._bug.close()  # who judges does not have it
         readings = [reading for client in self.clients for reading in client.readings]
         oracle, keys = Oracle(), sorted({reading.key for reading in readings})
-        wanted = checks.wanted(readings)
+        wanted, asked = checks.wanted(readings), answers.asked(self.clients)
         for blocks in (*self.node.branches, self.node.blocks):
-            oracle.follow(blocks, keys, wanted)
+            oracle.follow(blocks, keys, wanted, asked)
         self.verdict.messages = sum(len(reading.texts) for reading in readings)
+        beginnings = Beginnings(self.world.log)
         self._say(3, *oracle.against(self.node.chain))
-        self.verdict.violations += checks.streams(readings, oracle)[:8]
+        self.verdict.violations += checks.streams(readings, oracle, beginnings)[:8]
         self._say(2, *checks.ends(self.clients, oracle, self.node.height)[:5])
         self._say(1, *checks.orders(self.clients, self.node)[:5])
         self._say(2, *[f"client {c.number}: {w}" for c in self.clients for w in c.broken[:3]])
         self._say(1, *self.watch.witness_closes())
+        self._say(3, *answers.answers(self.clients, oracle, self.world.conditions)[:5])
+        self._judge_candour(readings)
         self._bug.enter_context(self._planted())
+
+    def _judge_candour(self, readings: list[Reading]) -> None:
+        conditions = self.world.conditions
+        wrong, self.verdict.marks = candour.marks(readings, conditions)
+        self._say(5, *wrong[:5])
+        self._say(5, *candour.statuses(readings, self.clients, conditions)[:5])
 
     async def _all_gone(self) -> None:
         """Nobody is left behind by clients that have gone, however they went."""

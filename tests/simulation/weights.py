@@ -53,6 +53,7 @@ class Weights:
     crashes: float = 0.0  # of the sidecar, a second
     drains: float = 0.0
     sidecars: int = 1
+    checkpoint_blocks: int = 1 << 40  # between checkpoints that are not a sidecar's last
     turn_s: float = 0.0  # of others, at most, between any two deliveries of a block
 
     def trouble(self, rng: Random) -> str | None:
@@ -101,6 +102,9 @@ def draw(seed: int) -> Weights:
         weights.habits["anew"] = 3.0
         if not calm and rng.random() < 0.5:  # connections that nothing waits for are lost, too
             weights.quirks = Quirks(reset=0.01)
+    if "ask" in weights.habits:  # it costs little
+        weights.habits["ask"] += 2.0
+    weights.checkpoint_blocks = rng.choice((5, 20, 1 << 40))
     return weights
 
 

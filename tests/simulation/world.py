@@ -5,6 +5,7 @@ from typing import Any
 
 from sidecar.devnet.chain import GENESIS_NS
 from tests.simulation.clock import Clock
+from tests.simulation.conditions import Conditions
 from tests.simulation.events import Events
 from tests.simulation.files import Faults
 from tests.simulation.loop import SimulatedLoop
@@ -23,6 +24,7 @@ class World:
         self.network = Network(self.clock, self.events, self.rng)
         self.faults = Faults(self.network)
         self.loop = SimulatedLoop(self.clock, self.events, self.network)
+        self.conditions = Conditions()
         self.ending = False  # the troubles are over
         self.log: list[dict[str, Any]] = []  # the product's log lines
 
