@@ -38,6 +38,11 @@ def _is_right(question: Question, oracle: Oracle, conditions: Conditions) -> boo
     assert answer is not None
     if kind == _UNKNOWN:
         return answer["type"] == "error" and "unknown info type" in answer["payload"]
+    if answer["type"] == "error" and "is being rebuilt: " in answer["payload"]:
+        return any(
+            conditions.is_rebuilt(question.incarnation, height, answer["payload"])
+            for height in _heights(question)
+        )
     if answer["type"] != "info" or answer["payload"]["type"] != kind:
         return False
     data = answer["payload"]["data"]

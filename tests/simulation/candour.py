@@ -13,7 +13,7 @@ from sidecar.state.health import LIVE, Condition
 from tests.simulation.beginnings import Incarnation
 from tests.simulation.checks import is_snapshot
 from tests.simulation.client import Client, Reading
-from tests.simulation.conditions import Change, Conditions
+from tests.simulation.conditions import Change, Conditions, was_on
 
 _LATEST = frozenset(one.name for one in REGISTRY if one.delivery is Delivery.LATEST)
 
@@ -98,13 +98,8 @@ def _places(changes: list[Change], told: Condition, height: int) -> set[int]:
     return {
         number
         for number, one in enumerate(changes)
-        if one.condition == told and _holds(changes, number, height)
+        if one.condition == told and was_on(changes, number, height)
     }
-
-
-def _holds(changes: list[Change], number: int, height: int) -> bool:
-    behind = changes[number + 1].condition.height if number + 1 < len(changes) else height
-    return changes[number].condition.height <= height <= behind
 
 
 def _nothing_between(conditions: Conditions, sidecar: Incarnation, one: int, two: int) -> bool:

@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-from sidecar.state.health import Condition, Health
+from sidecar.state.health import RESYNCING, Condition, Health
 from tests.simulation.beginnings import Incarnation
 from tests.simulation.context import sidecar_of_task
 
 
 @dataclass(frozen=True)
 class Change:
-    """From then on it held that; `height` is in it."""
+    """From then on it held that. What is said to be wrong may have been so from an earlier block on:
+    the condition's own height.
+    """
 
     condition: Condition
+    height: int  # of the state
     looks: int  # how often the clocks had been looked at, and what was due been told
 
 
@@ -41,7 +44,9 @@ class Conditions:
         def set_feed(health: Any, condition: Condition) -> None:
             vars(health)["feed"] = condition
             sidecar = sidecar_of_task.get().incarnation
-            self._changes[sidecar].append(Change(condition, self._looks[sidecar]))
+            state = vars(health).get("_state")  # not yet, as it begins
+            height = condition.height if state is None else state.height
+            self._changes[sidecar].append(Change(condition, height, self._looks[sidecar]))
 
         feed = property(lambda health: vars(health)["feed"], set_feed)
         with ExitStack() as stack:
@@ -64,10 +69,26 @@ class Conditions:
 
     def at_block(self, sidecar: Incarnation, height: int) -> set[str]:
         """What held as that block was told."""
-        before = [one.condition for one in self.of(sidecar) if one.condition.height < height]
-        return {before[-1].state} if before else set()
+        before = [one.condition.state for one in self.of(sidecar) if one.height < height]
+        return set(before[-1:])
 
     def while_at(self, sidecar: Incarnation, height: int) -> set[str]:
         """What held at any moment from that block to the next."""
-        here = {one.condition.state for one in self.of(sidecar) if one.condition.height == height}
+        here = {one.condition.state for one in self.of(sidecar) if one.height == height}
         return here | self.at_block(sidecar, height)
+
+    def is_rebuilt(self, sidecar: Incarnation, height: int, reason: str) -> bool:
+        """Whether all of it was known to be wrong at that height, for a reason which that has."""
+        changes = self.of(sidecar)
+        return any(
+            one.condition.state == RESYNCING
+            and one.condition.reason in reason
+            and was_on(changes, number, height)
+            for number, one in enumerate(changes)
+        )
+
+
+def was_on(changes: list[Change], number: int, height: int) -> bool:
+    """Whether the change of that number held at any moment of a height."""
+    behind = changes[number + 1].height if number + 1 < len(changes) else height
+    return changes[number].height <= height <= behind
