@@ -18,21 +18,20 @@ from tests.simulation.conditions import Change, Conditions, was_on
 _LATEST = frozenset(one.name for one in REGISTRY if one.delivery is Delivery.LATEST)
 
 
-def marks(readings: list[Reading], conditions: Conditions) -> tuple[list[str], int]:
-    """What is wrong with the marks of messages, and how many there were."""
-    wrong, count = [], 0
+def marks(readings: list[Reading], conditions: Conditions) -> list[str]:
+    """What is wrong with the marks of messages."""
+    wrong = []
     for reading in readings:
         for text in () if reading.subscription["type"] == "status" else reading.texts:
             message = msgspec.json.decode(text)
             if "height" not in message:
                 continue  # a gap
             mark = message.get("state", LIVE)
-            count += mark != LIVE
             allowed = _allowed(reading, message, conditions)
             if mark not in allowed:
                 height = message["height"]
                 wrong.append(f"{reading.key}: {mark} at {height}, where it held {sorted(allowed)}")
-    return wrong, count
+    return wrong
 
 
 def _allowed(reading: Reading, message: dict[str, Any], conditions: Conditions) -> set[str]:

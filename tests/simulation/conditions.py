@@ -16,8 +16,8 @@ from tests.simulation.context import sidecar_of_task
 
 @dataclass(frozen=True)
 class Change:
-    """From then on it held that. What is said to be wrong may have been so from an earlier block on:
-    the condition's own height.
+    """From then on it held that, of this block or, where it was found out later, of an earlier one:
+    that is the condition's own height.
     """
 
     condition: Condition

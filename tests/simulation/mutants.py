@@ -15,8 +15,9 @@ from sidecar.api.channels.status import StatusChannel
 from sidecar.api.channels.web_data2 import WebData2Channel
 from sidecar.api.messages import ChainedPush
 from sidecar.api.topics import Delivery, Message, Topic
-from sidecar.node.segments import SegmentReader
-from sidecar.node.transitions import BID
+from sidecar.node.log import LogReader
+from sidecar.node.native import NativeOrigin
+from sidecar.node.transitions import BID, Block
 from sidecar.protocol import frames
 from sidecar.server.connection import Connection
 from sidecar.server.flush import Flush
@@ -106,11 +107,12 @@ def _changed_orders_keep_their_level(was: Any) -> Any:
     return change
 
 
-def _a_log_written_anew_is_read_on(_: Any) -> Any:
-    def check_passed(self: SegmentReader) -> None:
-        """It will be the same."""
+def _another_way_is_gone_on_with(_: Any) -> Any:
+    def reader_behind(self: NativeOrigin, block: Block) -> LogReader:
+        """It will be the same block."""
+        return self.reader(block.height)
 
-    return check_passed
+    return reader_behind
 
 
 def _nobody_is_taken_out(_: Any) -> Any:
@@ -220,8 +222,8 @@ MUTANTS = {
     "an order's new size, not its level's": Mutant(
         3, Book, "change", _changed_orders_keep_their_level
     ),
-    "a log that was written anew": Mutant(
-        3, SegmentReader, "check_passed", _a_log_written_anew_is_read_on
+    "another way is gone on with": Mutant(
+        3, NativeOrigin, "reader_behind", _another_way_is_gone_on_with
     ),
     "no snapshot for who comes new": Mutant(2, Outgoing, "send_snapshot", _no_snapshots_of_every),
     "nothing behind a gap": Mutant(2, Hub, "restart", _a_gap_and_nothing_behind_it),

@@ -47,7 +47,6 @@ class Verdict:
     violations: list[str] = field(default_factory=list)
     digest: str = ""  # of everything that clients were told, and when
     messages: int = 0
-    marks: int = 0  # messages that said that not all is well
     blocks: int = 0
     seconds: float = 0.0  # virtual
     troubles: list[str] = field(default_factory=list)
@@ -233,7 +232,7 @@ class _Story:
 
     def _judge_candour(self, readings: list[Reading]) -> None:
         conditions = self.world.conditions
-        wrong, self.verdict.marks = candour.marks(readings, conditions)
+        wrong = candour.marks(readings, conditions)
         self._say(5, *wrong[:5])
         self._say(5, *candour.statuses(readings, self.clients, conditions)[:5])
 

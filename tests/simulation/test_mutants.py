@@ -14,7 +14,7 @@ _FOUND = {
     "the rest of a send is dropped": 3,
     "frames kept begin one early": 9,
     "each message replaces the one before": 9,
-    "a log that was written anew": 57,
+    "another way is gone on with": 57,
     "no message is marked": 1,
     "no bound for what waits": 3,
     "silence is not noticed": 41,

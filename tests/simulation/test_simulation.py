@@ -25,7 +25,6 @@ def test_every_promise_is_kept(first: int) -> None:
     failed = [explain(verdict) for verdict in verdicts if verdict.violations]
     assert not failed, "\n".join(failed)
     assert sum(verdict.messages for verdict in verdicts) > 100 * _TOGETHER / 10
-    assert any(verdict.marks for verdict in verdicts)
 
 
 @pytest.mark.parametrize("seed", [5, 19, 24, 156])
