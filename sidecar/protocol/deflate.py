@@ -77,7 +77,7 @@ def _answer(parameters: Parameters) -> str | None:
             if value is not None and _bits(value) is None:
                 return None
         elif name == "server_max_window_bits":
-            bits = None if value is None else _bits(value)
+            bits = _bits(value)
             if bits is None or bits < WINDOW_BITS:
                 return None
             answer.append(f"server_max_window_bits={bits}")
@@ -86,12 +86,12 @@ def _answer(parameters: Parameters) -> str | None:
     return "; ".join(answer)
 
 
-def _bits(value: str) -> int | None:
+def _bits(value: str | None) -> int | None:
     """8 to 15, without leading zeros (section 7.1.2)."""
-    return int(value) if value in _BITS else None
+    return _BITS.get(value)
 
 
-_BITS = frozenset(str(bits) for bits in range(8, 16))
+_BITS: dict[str | None, int] = {str(bits): bits for bits in range(8, 16)}
 
 
 class BoundedInflate(Extension):

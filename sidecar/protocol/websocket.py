@@ -6,8 +6,8 @@ layer parses the rest. What it leaves to its user is kept here (RFC 6455 section
 * No size is limited there, and data comes in pieces as it arrives. Messages are put together here,
   within `message_bytes_max` bytes and `fragments_max` frames. What is not compressed is refused by
   the lengths that its frames announce, before it is there: what else is wrong with it would be
-  found or not, as the bytes are cut. Empty frames count: they cost time without costing bytes
-  (CVE-2026-48779 of `ws`).
+  found or not, as the bytes are cut. What is compressed is bounded as it is inflated (`deflate`).
+  Empty frames count: they cost time without costing bytes (CVE-2026-48779 of `ws`).
 * Whether binary messages are taken is for the session to say; where they are not, 1003 answers,
   likewise by the head: whether such a message can be inflated is not looked at.
 * After a failure its parser is dead but keeps what it is given for ever. So after a Close or a
@@ -114,8 +114,7 @@ class WebSocketConnection:
         self._boundaries = Boundaries()
         self._pieces: list[str] = []  # of the message that is arriving
         self._octets = bytearray()  # likewise, if it is binary
-        self._bytes = 0
-        self._announced = 0  # bytes of its frames so far, if it is not compressed
+        self._bytes = 0  # of its frames so far, if it is not compressed
         self._is_compressed = False
         self._fragments = 0  # finished ones of that message
         self._close_sent = False
@@ -212,8 +211,8 @@ class WebSocketConnection:
             self._is_compressed = bool(head.first & _RSV1)
         if self._is_compressed:
             return False
-        self._announced += head.payload_bytes
-        return self._announced > self._bytes_max
+        self._bytes += head.payload_bytes
+        return self._bytes > self._bytes_max
 
     def _parse(self, data: bytes, events: list[Event]) -> None:
         """wsproto's part: a frame, or what there is of it."""
@@ -240,7 +239,10 @@ class WebSocketConnection:
 
     def _take_data(self, piece: str | bytes, frame: Frame) -> Message | BinaryMessage | None:
         """Add a piece of a frame to the message; the whole message if that completes it."""
-        self._count(_size(piece), frame)
+        self._fragments += frame.frame_finished
+        if self._fragments > self._fragments_max:
+            reason = f"a message has more than {self._fragments_max} fragments"
+            raise ProtocolViolated(CloseCode.POLICY_VIOLATION, reason)
         if isinstance(piece, str):
             self._pieces.append(piece)
         else:
@@ -251,19 +253,10 @@ class WebSocketConnection:
         self._start_message()
         return Message(text) if isinstance(piece, str) else BinaryMessage(octets)
 
-    def _count(self, size: int, frame: Frame) -> None:
-        self._bytes += size
-        if self._bytes > self._bytes_max:
-            raise ProtocolViolated(CloseCode.MESSAGE_TOO_BIG, _TOO_BIG.format(self._bytes_max))
-        self._fragments += frame.frame_finished
-        if self._fragments > self._fragments_max:
-            reason = f"a message has more than {self._fragments_max} fragments"
-            raise ProtocolViolated(CloseCode.POLICY_VIOLATION, reason)
-
     def _start_message(self) -> None:
         self._pieces = []
         self._octets = bytearray()
-        self._bytes = self._announced = 0
+        self._bytes = 0
         self._fragments = 0
 
     def _stop_reading(self) -> None:
@@ -276,10 +269,6 @@ def _message(payload: bytes) -> Message | Violation:
         return Message(payload.decode())
     except UnicodeDecodeError:
         return Violation(int(CloseCode.INVALID_PAYLOAD_DATA), _NOT_UTF_8)
-
-
-def _size(piece: str | bytes) -> int:
-    return len(piece) if isinstance(piece, bytes) or piece.isascii() else len(piece.encode())
 
 
 def _describe(error: ParseFailed, bytes_max: int) -> str:

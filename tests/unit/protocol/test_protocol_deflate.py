@@ -1,6 +1,7 @@
 """permessage-deflate: what is agreed on, what real clients read, and what can't be done to us."""
 
 import random
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from itertools import pairwise, product
@@ -195,9 +196,13 @@ def test_a_ping_between_fragments_of_a_compressed_message_harms_nothing(cuts: li
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_there() -> None:
-    bomb = deflated(b"\0" * (64 << 20))
-    assert len(bomb) < 70_000
-    (event,) = received(from_client(0xC1, bomb[:65_535]))
+    bomb = from_client(0xC1, deflated(b"\0" * (64 << 20))[:65_535])
+    tracemalloc.start()
+    try:
+        (event,) = received(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
     assert isinstance(event, Violation)
     assert (event.code, event.reason) == (
         1009,
@@ -210,6 +215,15 @@ def test_as_much_as_a_message_may_be_is_inflated() -> None:
     assert isinstance(event, Message)
     (event,) = received(from_client(0xC1, deflated(b"a" * (MESSAGE_BYTES_MAX + 1))))
     assert isinstance(event, Violation)
+
+
+def test_the_limit_is_on_all_fragments_of_an_inflated_message_together() -> None:
+    connection = WebSocketConnection(deflate=True, message_bytes_max=1000)
+    whole = deflated(
+        b"".join(bytes((byte,)) for byte in random.Random(3).choices(range(97, 123), k=1001))
+    )
+    half = from_client(FIRST, whole[:400]) + from_client(0x80, whole[400:])
+    assert connection.receive(half) == [Violation(1009, "a message is longer than 1000 bytes")]
 
 
 def final(payload: bytes) -> bytes:

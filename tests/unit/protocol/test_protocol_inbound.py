@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sidecar.limits import MESSAGE_BYTES_MAX
 from sidecar.protocol import websocket
-from sidecar.protocol.inbound import Boundaries, take_text, unmask
+from sidecar.protocol.inbound import Boundaries, Head, take_text, unmask
 from sidecar.protocol.websocket import Event, WebSocketConnection
 
 MASKS = st.binary(min_size=4, max_size=4)
@@ -116,3 +116,23 @@ def test_boundaries_are_found_in_any_pieces(parts: list[bytes], cuts: list[int])
         base += len(piece)
     assert found == ends
     assert boundaries.between
+
+
+@pytest.mark.parametrize("mask", [b"mask", None])
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+def test_the_head_of_a_frame_is_told_as_it_is_there_and_then_no_more(
+    size: int, mask: bytes | None
+) -> None:
+    data = frame(0x41, b"x" * size, mask)
+    front = 2 if size < 126 else 4 if size < 1 << 16 else 10
+    boundaries = Boundaries()
+    at = boundaries.advance(b"before" + data + b"\x81", 6)
+    assert boundaries.head == Head(0x41, size, 6 + front)
+    boundaries.advance(b"before" + data + b"\x81", at)
+    assert boundaries.head is None
+    for cut in range(1, front):
+        boundaries = Boundaries()
+        boundaries.advance(data[:cut], 0)
+        assert boundaries.head is None
+        boundaries.advance(data[cut:], 0)
+        assert boundaries.head == Head(0x41, size, front - cut)

@@ -168,8 +168,8 @@ def test_a_violation_says_what_is_wrong() -> None:
     assert the_violation(text(b"\xff", fin=False)) == Violation(1007, NOT_UTF_8)
 
 
-def compressed(payload: bytes) -> bytes:
-    deflater = zlib.compressobj(wbits=-15)
+def compressed(payload: bytes, level: int = -1) -> bytes:
+    deflater = zlib.compressobj(level, wbits=-15)
     deflated = deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH)
     return frame(Opcode.TEXT, deflated[:-4], rsv=4)
 
@@ -182,6 +182,7 @@ def compressed(payload: bytes) -> bytes:
         (compressed(b"x" * 101), Violation(1009, "a message is longer than 100 bytes")),
         (compressed(b"\xff"), Violation(1007, NOT_UTF_8)),
         (compressed(b"x" * 100), Message("x" * 100)),
+        (compressed(b"x" * 100, level=0), Message("x" * 100)),  # longer than the limit, as it comes
     ],
 )
 def test_what_is_wrong_with_a_compressed_message_is_said(data: bytes, said: Event) -> None:
@@ -244,6 +245,15 @@ def test_the_limit_of_a_message_is_the_one_that_is_told(opcode: int, bytes_max: 
     too_long = Violation(1009, f"a message is longer than {bytes_max} bytes")
     assert last_event(frame(opcode, b"x" * (bytes_max + 1))) == too_long
     assert last_event(frame(opcode, b"x" * bytes_max, fin=False) + more(b"x")) == too_long
+
+
+def test_a_control_frame_within_a_message_is_no_part_of_its_length() -> None:
+    server = WebSocketConnection(message_bytes_max=200)
+    ping = frame(Opcode.PING, b"p" * 125)
+    assert server.receive(text(b"x" * 100, fin=False) + ping + more(b"y" * 100)) == [
+        PingReceived(b"p" * 125),
+        Message("x" * 100 + "y" * 100),
+    ]
 
 
 def test_the_limit_of_fragments_is_the_one_that_is_told() -> None:
