@@ -125,14 +125,18 @@ def test_the_head_of_a_frame_is_told_as_it_is_there_and_then_no_more(
 ) -> None:
     data = frame(0x41, b"x" * size, mask)
     front = 2 if size < 126 else 4 if size < 1 << 16 else 10
-    boundaries = Boundaries()
-    at = boundaries.advance(b"before" + data + b"\x81", 6)
-    assert boundaries.head == Head(0x41, size, 6 + front)
-    boundaries.advance(b"before" + data + b"\x81", at)
-    assert boundaries.head is None
+    told = heads([b"before" + data + b"\x81"], 6)
+    assert told == [Head(0x41, size, 6 + front), None]
     for cut in range(1, front):
-        boundaries = Boundaries()
-        boundaries.advance(data[:cut], 0)
-        assert boundaries.head is None
-        boundaries.advance(data[cut:], 0)
-        assert boundaries.head == Head(0x41, size, front - cut)
+        assert heads([data[:cut], data[cut:]]) == [None, Head(0x41, size, front - cut)]
+
+
+def heads(pieces: list[bytes], at: int = 0) -> list[Head | None]:
+    """What each `advance` tells; the first one begins at `at`."""
+    boundaries, told = Boundaries(), list[Head | None]()
+    for piece in pieces:
+        while at < len(piece):
+            at = boundaries.advance(piece, at)
+            told.append(boundaries.head)
+        at = 0
+    return told
