@@ -131,7 +131,7 @@ class LogReader:
         for path in newer:  # one of which may have a name that is none
             first_height(path)
         if not newer:
-            segment.check_in_place(newest=True)
+            segment.check_in_place(retirable=False)
             segment.check_passed()
         return newer[0] if newer else None
 
@@ -141,7 +141,10 @@ class LogReader:
             raise LogGap(what, path=path, offset=0, height=before.height + 1)
         segment = SegmentReader(path, chain=self.chain)
         try:
-            before.check_in_place(newest=False)  # else what was opened is of another log
+            # Else what was opened is of another log. Segments are retired from the oldest on: where
+            # there is an older one, the node was set back to it, and wrote on as far as here.
+            oldest = first_height(list_segments(self.directory)[0])
+            before.check_in_place(retirable=oldest > first_height(before.path))
             before.check_passed()
         except BaseException:
             segment.close()

@@ -99,14 +99,14 @@ class SegmentReader:
             raise self._corrupt(f"the file shrank to {size} bytes")
         return size == self.offset
 
-    def check_in_place(self, *, newest: bool) -> None:
+    def check_in_place(self, *, retirable: bool) -> None:
         """Raises `LogCorrupt` where the path does not lead to this file any more: nobody will ever
-        append to it, nor does what lies beside it follow it. All but the `newest` may be retired.
+        append to it, nor does what lies beside it follow it. One that is `retirable` may be gone.
         """
         try:
             replaced = not os.path.samestat(os.fstat(self._fd), self.path.stat())
         except FileNotFoundError:
-            replaced = newest
+            replaced = not retirable
         except OSError as error:
             raise unreadable(self.path, error) from error
         if replaced:

@@ -20,7 +20,7 @@ from sidecar.node.extent import LogExtent
 from sidecar.node.log import LogReader
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.records import frame
-from sidecar.node.segments import list_segments
+from sidecar.node.segments import list_segments, segment_name
 from sidecar.node.transitions import Block, BookAdded, BookRemoved
 
 
@@ -250,6 +250,30 @@ def test_a_foreign_file_name_is_named_to_who_reads_already_too(tmp_path: Path) -
         (tmp_path / "70000000000000000001.seg").write_bytes(b"")
         with pytest.raises(LogCorrupt, match="20 digits"):
             list(iter(reader.next_block, None))
+
+
+def test_the_next_segment_of_another_way_is_not_entered(tmp_path: Path) -> None:
+    """A node was set back to an older segment, and wrote on to where ours ended: the next one was
+    taken for ours. Found by simulation.
+    """
+    write(tmp_path, 6, segment_blocks=3)
+    with LogReader(tmp_path, chain="test") as reader:
+        assert len(list(iter(reader.next_block, None))) == 6
+        (tmp_path / segment_name(4)).unlink()
+        write(tmp_path, 7, segment_blocks=6)
+        with pytest.raises(LogCorrupt, match="deleted or replaced"):
+            list(iter(reader.next_block, None))
+
+
+def test_a_segment_that_was_retired_is_read_on_from(tmp_path: Path) -> None:
+    write(tmp_path, 6, segment_blocks=3)
+    with LogReader(tmp_path, chain="test") as reader:
+        assert len(list(iter(reader.next_block, None))) == 6
+        write(tmp_path, 13, segment_blocks=3)
+        with LogWriter(tmp_path, "test", segment_blocks=3) as writer:
+            writer.retire(6)
+        assert not (tmp_path / segment_name(4)).exists()
+        assert [one.height for one in iter(reader.next_block, None)] == list(range(7, 14))
 
 
 def test_a_log_written_anew_is_not_waited_for_in_the_middle_of_a_record(
