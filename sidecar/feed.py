@@ -111,10 +111,10 @@ class Feed:
         if self._state.faults.everything is not None:
             return False
         try:
-            with closing(self._reader_behind()) as reader:
+            with closing(self._reader_behind(self._state)) as reader:
                 if reader.next_block() is None and not reader.is_at_head():
                     return False
-            self._reader = self._reader_behind()
+            self._reader = self._reader_behind(self._state)
         except LogForked as error:
             self._state.mark_everything(str(error))
             self._health.break_feed(RESYNCING, str(error))
@@ -124,11 +124,13 @@ class Feed:
             return False
         return True
 
-    def _reader_behind(self) -> Reader:
-        block = self._state.block
-        if block is None:
-            return self._origin.reader(self._state.height)
-        return self._origin.reader_behind(block)
+    def _reader_behind(self, state: ChainState) -> Reader:
+        """Where its block is known the log is seen to hold that very one, and held to it: a node
+        may be set back before the next one is read.
+        """
+        if state.block is None:
+            return self._origin.reader(state.height)
+        return self._origin.reader_behind(state.block)
 
     async def _jump(self, error: SidecarError) -> bool:
         """Whether a snapshot leads on; then the state is that one's."""
@@ -157,7 +159,7 @@ class Feed:
                 raise StateMismatch("the log behind it contradicts it")
             if start.reader.next_block() is None and not start.reader.is_at_head():
                 raise LogGap("the log does not go on from there", height=start.height + 1)
-            self._reader = self._origin.reader(replica.state.height)
+            self._reader = self._reader_behind(replica.state)
         except SidecarError as error:
             _log.warning("snapshot not used", height=start.height, reason=str(error))
             return False

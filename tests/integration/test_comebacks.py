@@ -10,14 +10,18 @@ import pytest
 
 from rig import Client, Node, Sidecar, client_of, sidecar_of
 from sidecar import feed
+from sidecar.devnet.chain import Chain
 from sidecar.devnet.rows import snapshot_rows
 from sidecar.node import follow
+from sidecar.node.block_records import block_digest
 from sidecar.node.log import LogReader
+from sidecar.node.log_writer import LogWriter
 from sidecar.node.segments import list_segments
 from sidecar.node.snapshot import AccountRow
 from sidecar.node.transitions import BID, BookAdded, Fill
 from sidecar.recovery import repair, replica
 from sidecar.server import hub
+from sidecar.state.chain import ChainState
 from test_faults import steps_to_check
 
 pytestmark = pytest.mark.anyio
@@ -217,6 +221,60 @@ async def test_what_sums_up_books_is_told_anew_after_a_repair(
             assert (await mids.quiet(0.3))[-1]["data"]["mids"] == answer
             assert (await context.quiet(0.3))[-1]["data"]["ctx"]["midPx"] == answer["TOYOTA"]
             assert len(await orders.quiet(0.2)) == 1  # the first snapshot: nothing of it was wrong
+
+
+def resting(state: ChainState) -> dict[str, list[int]]:
+    """The orders of each market."""
+    return {market.symbol: sorted(market.book.orders) for market in state.markets.values()}
+
+
+def goes_another_way(node: Node, back: int) -> None:
+    """A node that is set back to a block, and writes others from there on, as many."""
+    node.writer.close()
+    chain = Chain(node.chain.config)
+    kept = [chain.step() for _ in range(back)]
+    chain.set_time(chain.time_ns + 2 * chain.config.block_ns)
+    others = [chain.step() for _ in range(node.chain.height - back)]
+    (segment,) = list_segments(node.ipc.log)
+    segment.unlink()
+    node.chain, node.writer = chain, LogWriter(node.ipc.log, chain.config.chain)
+    for block in (*kept, *others):
+        node.writer.append(block)
+
+
+async def test_a_node_that_goes_another_way_as_a_rebuild_ends_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What had been rebuilt went on with blocks of the other way. Found by simulation."""
+    adopted = []
+    adopt = ChainState.adopt
+
+    def adopt_as_it_goes(state: ChainState, rebuilt: ChainState) -> None:
+        adopt(state, rebuilt)
+        adopted.append(rebuilt.height)
+        if len(adopted) == 1:
+            goes_another_way(node, 20)
+
+    with Node(tmp_path / "ipc") as node:
+        node.step(15)
+        node.snapshot()
+        node.step(20)
+        async with sidecar_of(node) as sidecar:
+            monkeypatch.setattr(ChainState, "adopt", adopt_as_it_goes)
+            sidecar.state.mark_everything("for a test")
+            while len(adopted) < 2:
+                node.step()
+                await anyio.sleep(0.05)
+            await feed_is(sidecar, "live")
+            await sidecar.reaches(node.chain.height)
+            ours, right = sidecar.state, ChainState()
+            with LogReader(node.ipc.log) as reader:
+                for block in iter(reader.next_block, None):
+                    right.apply(block)
+            assert ours.block is not None
+            assert right.block is not None
+            assert block_digest(ours.block) == block_digest(right.block)
+            assert resting(ours) == resting(right)
 
 
 async def test_an_order_that_can_not_be_is_a_fault_of_its_book(tmp_path: Path) -> None:
