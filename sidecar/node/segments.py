@@ -45,7 +45,8 @@ class SegmentReader:
         self.chain = chain
         self.offset = 0
         self.header: SegmentHeader | None = None
-        self.height = first_height(path) - 1  # of the last block read
+        self._below = first_height(path) - 1
+        self.height = self._below  # of the last block read
         self._head = b""  # of the record at the offset
         self._passed = 0, b""  # the last record that was read: its offset, its head
         try:
@@ -90,7 +91,7 @@ class SegmentReader:
                     self.height = height
                 return
             self._pass(payload)
-            self.height = found
+            self.height = max(found, self._below)  # what is lower still is of no segment behind it
 
     def at_boundary(self) -> bool:
         """Whether the file ends where the last read record ended."""

@@ -252,6 +252,15 @@ def test_a_foreign_file_name_is_named_to_who_reads_already_too(tmp_path: Path) -
             list(iter(reader.next_block, None))
 
 
+def test_a_height_below_its_segment_leads_no_reader_back(tmp_path: Path) -> None:
+    """From the segment before to this one and back, for ever. Found by fuzzing."""
+    write(tmp_path, 4, segment_blocks=2)
+    newest = list_segments(tmp_path)[-1]
+    newest.write_bytes(newest.read_bytes() + frame(encode_block(block(0))))
+    with LogReader(tmp_path, after=4, chain="test") as reader:
+        assert reader.next_block() is None
+
+
 def test_the_next_segment_of_another_way_is_not_entered(tmp_path: Path) -> None:
     """A node was set back to an older segment, and wrote on to where ours ended: the next one was
     taken for ours. Found by simulation.
