@@ -156,7 +156,18 @@ def _basic(view: OrderView, orig_sz: int, reduce_only: bool | UnsetType = UNSET)
 
 
 def _frontend(state: ChainState, view: OrderView, orig_sz: int) -> FrontendOrderView:
-    children = state.orders.children.get(view.oid, {})
+    """With its children, which have none: no node tells of any."""
+    children = state.orders.children.get(view.oid, {}).values()
+    return _detailed(
+        view,
+        orig_sz,
+        [_detailed(status_view(view.coin, one).order, one.orig_sz, []) for one in children],
+    )
+
+
+def _detailed(
+    view: OrderView, orig_sz: int, children: list[FrontendOrderView]
+) -> FrontendOrderView:
     return FrontendOrderView(
         view.coin,
         view.side,
@@ -167,10 +178,7 @@ def _frontend(state: ChainState, view: OrderView, orig_sz: int) -> FrontendOrder
         view.trigger_condition,
         view.is_trigger,
         view.trigger_px,
-        [
-            _frontend(state, status_view(view.coin, child).order, child.orig_sz)
-            for child in children.values()
-        ],
+        children,
         view.is_position_tpsl,
         view.reduce_only,
         view.order_type,

@@ -68,6 +68,16 @@ def test_children_that_a_snapshot_told_of_are_with_their_parent() -> None:
     assert len(ask_info(state, type="openOrders", user=A)) == 1
 
 
+def test_an_order_that_is_said_to_be_its_own_child_can_be_shown() -> None:
+    """To whoever asked for it the process ended. Found by fuzzing."""
+    state = ChainState()
+    parent = RestingRow(1, 7, ALICE, BID, 100 * PX, PX, 1, opened(7))
+    child = status(7, "open", trigger=Trigger(90 * PX, "Price below 90"))
+    state.restore(5, 0, [MarketRow(TOYOTA), parent, TriggerRow(child, 7)])
+    (order,) = ask_info(state, type="frontendOpenOrders", user=A)
+    assert [(one["oid"], one["children"]) for one in order["children"]] == [(7, [])]
+
+
 def test_an_order_that_the_node_writes_no_status_for() -> None:
     feed = Feed(BookAdded(1, 7, ALICE, BID, 100 * PX, PX))
     (order,) = ask_info(feed.state, type="frontendOpenOrders", user=A)
