@@ -143,9 +143,9 @@ def _is_orderly(files: list[File]) -> bool:
 
 
 def _is_plain(files: list[File]) -> bool:
-    """Whether heights never go back, and files begin with a row: else it depends on when one looks
-    at which file reading begins, and whether a line that can't be read is one that a dying node
-    left, which the rows that it writes again stand for.
+    """Whether heights never go back, one line at most of a stream can't be read, and files begin
+    with a row: else it depends on when one looks at which file reading begins, and whether a line
+    that can't be read is one that a dying node left, which the rows that it writes again stand for.
     """
     highest: dict[str, int] = {}
     unread: set[str] = set()
@@ -158,6 +158,8 @@ def _is_plain(files: list[File]) -> bool:
         for text in content.split(b"\n")[:-1]:
             height = peek_height(text)
             if height is None or not _can_be_read(stream, text, height):
+                if stream in unread:
+                    return False
                 unread.add(stream)
             if height is not None:
                 if height <= max(highest.get(stream, -1), AFTER if stream in unread else -1):

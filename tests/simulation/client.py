@@ -274,7 +274,7 @@ class Connection:
         if question is not None:
             question.answer = message["data"]["response"]
             if self.process.incarnation == question.incarnation:
-                question.until = self.process.height
+                question.until = self.process.height or None  # it has gone
 
     def _refused(self, message: dict[str, Any]) -> None:
         """An error is for who says what makes no sense, once each time, or whose safety net would
