@@ -1,9 +1,10 @@
 """Connections that are not let in, and are told why.
 
-A socket that is closed with bytes unread, or before its client has sent its request, resets the
-connection, and many clients then never look at the answer. So a refused one is read for a moment,
-until its client has gone. Only so many at a time: in a storm the rest is told without being waited
-for.
+A client whose answer comes before it has asked is often at a loss (a WebSocket library may fail in
+its own ways, a proxy may make a 502 of it); one whose socket is closed with bytes unread is reset,
+and then never looks at the answer. So a refused one is told when its request comes, or a moment
+later, and read until it has gone. Only so many at a time: in a storm the rest is told at once, and
+not waited for.
 """
 
 import contextlib
@@ -28,24 +29,35 @@ class Refusals:
     def refuse(self, tasks: TaskGroup, sock: socket.socket, refusal: HttpRefused) -> None:
         """Says why, and closes. Does not wait."""
         self._counts.refusals[refusal.status] += 1
-        try:
-            sock.send(HttpConnection().refuse(refusal))
-            sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            sock.close()
-            return
         if self.lingering < REFUSED_LINGERING_MAX:
             self.lingering += 1
-            tasks.start_soon(self._linger, sock)
-        else:
-            sock.close()
+            tasks.start_soon(self._linger, sock, refusal)
+            return
+        with sock, contextlib.suppress(OSError):
+            _tell(sock, refusal)
 
-    async def _linger(self, sock: socket.socket) -> None:
+    async def _linger(self, sock: socket.socket, refusal: HttpRefused) -> None:
         try:
-            with sock, contextlib.suppress(OSError), anyio.move_on_after(REFUSED_LINGER_S):
-                while True:
-                    await anyio.wait_readable(sock)
-                    if not sock.recv(RECV_BYTES):
-                        return
+            with sock, contextlib.suppress(OSError):
+                try:
+                    with anyio.move_on_after(REFUSED_LINGER_S):
+                        await anyio.wait_readable(sock)
+                finally:  # where the server ends meanwhile, too
+                    _tell(sock, refusal)
+                with anyio.move_on_after(REFUSED_LINGER_S):
+                    await _read_out(sock)
         finally:
             self.lingering -= 1
+
+
+def _tell(sock: socket.socket, refusal: HttpRefused) -> None:
+    """Raises OSError if the client has gone."""
+    sock.send(HttpConnection().refuse(refusal))
+    sock.shutdown(socket.SHUT_WR)
+
+
+async def _read_out(sock: socket.socket) -> None:
+    while True:
+        await anyio.wait_readable(sock)
+        if not sock.recv(RECV_BYTES):
+            return

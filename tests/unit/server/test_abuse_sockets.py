@@ -183,10 +183,27 @@ async def test_p23_a_refusal_at_the_door_reaches_a_client_that_sends_late() -> N
     async with running(connections_per_ip=1) as sidecar:
         with Peer(sidecar.server.port), Peer(sidecar.server.port) as peer:
             await anyio.sleep(0.05)  # refused by now
+            with pytest.raises(BlockingIOError):  # but told when it asks: not all read before that
+                peer.sock.recv(1)
             await peer.send(b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n")
             await anyio.sleep(0.05)
             assert (await peer.receive()).startswith(b"HTTP/1.1 429 ")
             assert peer.sock.recv(1) == b""  # the end, not ECONNRESET
+
+
+async def test_a_refusal_at_the_door_reaches_a_client_that_says_nothing() -> None:
+    async with running(connections_per_ip=1) as sidecar:
+        with Peer(sidecar.server.port), Peer(sidecar.server.port) as silent:
+            assert (await silent.receive()).startswith(b"HTTP/1.1 429 ")
+
+
+async def test_a_refusal_at_the_door_reaches_a_client_as_the_server_ends() -> None:
+    with ExitStack() as stack:
+        async with running(connections_per_ip=1) as sidecar:
+            _let_in, peer = (stack.enter_context(Peer(sidecar.server.port)) for _ in range(2))
+            while not sidecar.server._refusals.lingering:
+                await anyio.sleep(0.01)
+        assert (await peer.receive()).startswith(b"HTTP/1.1 429 ")
 
 
 async def test_a_storm_of_refused_ones_is_not_waited_for() -> None:
