@@ -1,34 +1,27 @@
-"""The `sidecar` command. Each subcommand is a module here with `add_arguments` and `run`."""
+"""The `sidecar` command. Each subcommand is a module here with `add_arguments` and `run`; only the
+one that is named is loaded.
+"""
 
 import argparse
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from types import ModuleType
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 from typing import Any
 
 from sidecar import __version__
-from sidecar.cli import demo, devnet, doctor, log, replay, serve, status, token, watch, worker
 from sidecar.errors import SidecarError
 from sidecar.limits import LAST_WORDS_S
 from sidecar.misspelt import nearest
 from sidecar.telemetry.outlet import STDERR, stand_in_for_stderr
 from sidecar.telemetry.printable import block
 
-_COMMANDS: dict[str, ModuleType] = {
-    "serve": serve,
-    "devnet": devnet,
-    "doctor": doctor,
-    "status": status,
-    "watch": watch,
-    "replay": replay,
-    "log": log,
-    "demo": demo,
-    "token": token,
-    "worker": worker,
-}
+_COMMANDS = (
+    *("serve", "devnet", "doctor", "status", "watch"),
+    *("replay", "log", "demo", "token", "worker"),
+)
 _INTERNAL = {"worker"}  # not for people
 _FLAG = re.compile(r"--[a-z][\w-]*")
 
@@ -56,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    options, unknown = _parser().parse_known_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    named = given[:1] if given and given[0] in _COMMANDS else _COMMANDS
+    options, unknown = _parser(named).parse_known_args(given)
     if unknown:
         command: argparse.ArgumentParser = options.parser
         flag = unknown[0].partition("=")[0]
@@ -66,14 +61,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(names: Iterable[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sidecar",
         description="Trading APIs beside the node of an on-chain order-book exchange.",
     )
     parser.add_argument("--version", action="version", version=f"sidecar {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, module in _COMMANDS.items():
+    for name in names:
+        module = import_module(f"sidecar.cli.{name}")
         summary, _, details = (module.__doc__ or "").partition("\n")
         listed: dict[str, Any] = {} if name in _INTERNAL else {"help": summary.rstrip(".")}
         command = commands.add_parser(

@@ -50,9 +50,11 @@ def trades(state: ChainState, found: list[Fill]) -> Iterator[Any]:
 
 
 def check_both_ways(config: DevnetConfig, blocks: int, directory: Path) -> None:
-    """Runs the chain, and compares what two states made of it after each block."""
+    """Runs the chain, and compares what two states made of it after each block. `apply` compares
+    the log's own checks of books, the order of their queues included, and raises if one differs.
+    """
     chain, native, theirs = Chain(config), ChainState(), ChainState()
-    compared = 0
+    compared, checks = 0, 0
     with (
         HyperliquidFiles(directory, [], []) as files,
         HyperliquidReader(directory, after=0, markets={}) as reader,
@@ -70,21 +72,12 @@ def check_both_ways(config: DevnetConfig, blocks: int, directory: Path) -> None:
             assert by_oid[0] == by_oid[1]
             assert books(native) == books(theirs)
             compared += len(fills)
+            checks += sum(isinstance(one, BookCheck) for one in block.transitions)
     assert compared > blocks
+    assert checks > 0.49 * blocks  # five markets, every ten blocks
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("config", "blocks"), [(LIVELY, 2_000), (BURST, 100)])
 def test_both_languages_tell_the_same(config: DevnetConfig, blocks: int, tmp_path: Path) -> None:
     check_both_ways(config, blocks, tmp_path)
-
-
-@pytest.mark.timeout(600)
-def test_state_agrees_with_every_book_check_over_10_000_blocks() -> None:
-    """`apply` compares each check with its own book, the order of the queues included."""
-    chain, state, checks = Chain(DevnetConfig("unused", seed=11, moves=MOVES)), ChainState(), 0
-    for _ in range(10_000):
-        block = decode_block(encode_block(chain.step()))
-        state.apply(block)
-        checks += sum(isinstance(one, BookCheck) for one in block.transitions)
-    assert checks > 4_900  # five markets, every ten blocks

@@ -1,5 +1,8 @@
 """The command line, before any command runs."""
 
+import subprocess
+import sys
+
 import pytest
 
 from sidecar.cli.main import main
@@ -31,3 +34,14 @@ def test_the_flags_of_all_settings_do_not_bury_what_is_wrong(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert len(said(capsys, "serve", "--qwertz")) == 2
+
+
+def test_a_command_loads_what_it_needs_alone() -> None:
+    """So that `sidecar status` of a monitor or a shell answers at once."""
+    code = (
+        "import sys; from sidecar.cli.main import main\n"
+        "try: main(['status', '--help'])\n"
+        "finally: print('sidecar.app' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "False\n"
