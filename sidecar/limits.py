@@ -97,6 +97,7 @@ REQUEST_HEAD_TIMEOUT_S = 10.0
 IDLE_HTTP_TIMEOUT_S = 75.0  # nginx keepalive_timeout; also without taking any of an answer
 ANSWER_BYTES_PER_S_MIN = 16 << 10  # taken of a long answer, beside that time
 UNREAD_ANSWERS_BYTES_PER_IP = 64 << 20  # of HTTP: eight of the largest
+UNREAD_SNAPSHOTS_BYTES_PER_IP = 256 << 20  # of WebSocket, replays too: what four clients may have
 PING_INTERVAL_S = 20.0
 PONG_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 5.0

@@ -197,6 +197,7 @@ class Connection:
         """Ends the connection now, whatever still waits."""
         self.lost = True
         self._set_clear(False)
+        self.outbox.count_for(None)
         self.outbox = Outbox()
         self.scope.cancel()
         self._stop_draining()
@@ -206,6 +207,7 @@ class Connection:
         self.lost = True
         self._set_clear(False)
         self._stop_draining()
+        self.outbox.count_for(None)
         anyio.notify_closing(self._sock)
         self._sock.close()
 

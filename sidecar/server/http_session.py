@@ -21,7 +21,7 @@ from sidecar.protocol import upgrade
 from sidecar.protocol.deflate import negotiate
 from sidecar.protocol.http import HttpConnection, Request
 from sidecar.server.connection import Connection
-from sidecar.server.unread import Unread
+from sidecar.server.unread import Unread, answers
 
 
 class HttpAnswer(NamedTuple):
@@ -63,7 +63,7 @@ class HttpSession:
         `refusals` by status. `upgrade_path` is where WebSocket is spoken, with compressed messages
         if `deflate`. What is not read at once is held in `unread`.
         """
-        self._unread = Unread() if unread is None else unread
+        self._unread = answers() if unread is None else unread
         self._refusals = Counter[int]() if refusals is None else refusals
         self._check = check
         self._deflate = deflate

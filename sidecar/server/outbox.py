@@ -17,6 +17,7 @@ from itertools import islice
 
 from sidecar.api.topics import Delivery, Topic
 from sidecar.limits import WAITING_SNAPSHOT_BYTES_MAX
+from sidecar.server.unread import Waiting
 
 
 class _Entry:
@@ -42,7 +43,10 @@ class _Entry:
 class Outbox:
     """A queue of frames; `bytes` is what counts against the bound. All O(1) but where said."""
 
-    __slots__ = ("_answers", "_entries", "_sent", "_snapshot_at", "_uncounted", "bytes")
+    __slots__ = (
+        *("_answers", "_entries", "_of_address", "_sent", "_snapshot_at", "_uncounted"),
+        "bytes",
+    )
 
     def __init__(self) -> None:
         # By topic, or opcode, where a newer message may replace it, else by itself.
@@ -51,10 +55,21 @@ class Outbox:
         self._snapshot_at = 0.0  # when bytes of one last went
         self._sent = 0  # of the first entry
         self._uncounted = 0
+        self._of_address: Waiting | None = None
         self.bytes = 0
 
     def __bool__(self) -> bool:
         return bool(self._entries)
+
+    def count_for(self, address: Waiting | None) -> None:
+        """What does not count against the bound counts there from now on, all that waits already
+        included. With None for nobody: it will not be sent any more.
+        """
+        if self._of_address is not None:
+            self._of_address.bytes -= self._uncounted
+        self._of_address = address
+        if address is not None:
+            address.bytes += self._uncounted
 
     def push(
         self,
@@ -174,3 +189,5 @@ class Outbox:
             self.bytes += change
         else:
             self._uncounted += change
+            if self._of_address is not None:
+                self._of_address.bytes += change

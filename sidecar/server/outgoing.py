@@ -23,6 +23,7 @@ class Outgoing:
         self._connection = connection
         self._services = services
         self._closing = closing
+        connection.outbox.count_for(services.unread_snapshots.of(connection.limit_key))
         connection.on_clear = self._on_clear
         self._on_clear(connection.clear)
 

@@ -57,6 +57,7 @@ class Posts:
     def _inform(self, request: Post) -> None:
         try:
             payload = decode_json(request.request.payload)
+            self._services.unread_snapshots.check(self._connection.limit_key)
             with self._services.query_time.of(self._connection.limit_key):
                 answer = answer_info(self._services.state, payload)
                 told = {"type": payload["type"], "data": answer}

@@ -66,7 +66,7 @@ class Routes:
     def _within(self, answer: HttpAnswer) -> HttpAnswer:
         """The answer, if not too many wait to be read already. Raises `HttpRefused`."""
         try:
-            self._services.unread.check(self._connection.limit_key, len(answer.body))
+            self._services.unread_answers.check(self._connection.limit_key, len(answer.body))
         except Limited as error:
             raise HttpRefused(429, str(error), retry_after(error)) from None
         return answer

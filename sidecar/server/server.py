@@ -179,7 +179,7 @@ class Server:
             upgrade_path="/ws",
             deflate=self._services.settings.deflate,
             refusals=self._services.counts.refusals,
-            unread=self._services.unread,
+            unread=self._services.unread_answers,
         )
         return await http.run()
 

@@ -10,7 +10,7 @@ from sidecar.server.pass_through import PassThrough
 from sidecar.server.query_time import QueryTime
 from sidecar.server.tokens import Tokens
 from sidecar.server.topic_shares import TopicShares
-from sidecar.server.unread import Unread
+from sidecar.server.unread import Unread, answers, snapshots
 from sidecar.settings import ServerSettings
 from sidecar.state.chain import ChainState
 from sidecar.telemetry.counts import Counts
@@ -32,7 +32,8 @@ class Services:
     tokens: Tokens | None = None  # where not everybody may come in
     counts: Counts = field(default_factory=Counts)
     topic_shares: TopicShares = field(default_factory=TopicShares)
-    unread: Unread = field(default_factory=Unread)
+    unread_answers: Unread = field(default_factory=answers)
+    unread_snapshots: Unread = field(default_factory=snapshots)
     query_time: QueryTime = field(init=False)
 
     def __post_init__(self) -> None:

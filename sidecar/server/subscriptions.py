@@ -41,6 +41,7 @@ class Subscriptions:
         self._check_room(topic)
         resume = request.resume if topic.resumable else None
         try:
+            services.unread_snapshots.check(self._outgoing.address)
             if resume is not None:
                 services.query_time.check(self._outgoing.address, comes_back=True)
                 self._take(topic, request)

@@ -1,13 +1,15 @@
-"""HTTP answers that are not read: bounded for an address, and in time."""
+"""What is not read: bounded for an address, HTTP answers in time, too."""
 
+import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import anyio
 import pytest
+from websockets.asyncio.client import connect
 
 from blocks import bid
-from hostile import Peer
+from hostile import TEXT, Peer, frame
 from sidecar.errors import Limited
 from sidecar.server.unread import Unread
 from test_sessions import Sidecar, running
@@ -30,16 +32,15 @@ async def head_of(peer: Peer) -> bytes:
 
 
 @asynccontextmanager
-async def crowded() -> AsyncIterator[Sidecar]:
+async def crowded(**settings: int) -> AsyncIterator[Sidecar]:
     """With a book that no socket's buffers hold."""
-    async with running() as sidecar:
+    async with running(**settings) as sidecar:
         sidecar.push(*(bid(oid, 100) for oid in range(1, 5_001)))
         yield sidecar
 
 
-def test_what_waits_is_counted_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.server.unread.UNREAD_ANSWERS_BYTES_PER_IP", 100)
-    unread = Unread()
+def test_what_waits_is_counted_by_address() -> None:
+    unread = Unread(100, "answers")
     unread.check("1.2.3.4", 1_000)  # by itself, whatever its size
     with unread.held("1.2.3.4", 60):
         unread.check("1.2.3.4", 40)
@@ -74,7 +75,7 @@ async def test_answers_that_one_address_does_not_read_are_bounded(
             assert (await head_of(peers[-1])).startswith(b"HTTP/1.1 200")
         while sidecar.server.connections:
             await anyio.sleep(0.005)
-        assert not sidecar.server._services.unread._waiting
+        assert not sidecar.server._services.unread_answers._waiting
 
 
 @pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"], ids=["kept", "closing"])
@@ -92,7 +93,7 @@ async def test_an_answer_that_is_taken_by_drops_has_its_time(
                     with anyio.move_on_after(0.01):
                         await peer.receive(500)
                     await anyio.sleep(0.01)
-            assert not sidecar.server._services.unread._waiting
+            assert not sidecar.server._services.unread_answers._waiting
 
 
 async def test_whoever_reads_has_all_of_it_however_long_it_is() -> None:
@@ -102,3 +103,65 @@ async def test_whoever_reads_has_all_of_it_however_long_it_is() -> None:
             data = await peer.rest()
         assert data.count(b"HTTP/1.1 200 OK") == 2
         assert data.count(b'"oid":') == 2 * 5_000
+
+
+L4_BOOK = {"type": "l4Book", "coin": "TOYOTA"}
+LARGE = [
+    {"method": "subscribe", "subscription": L4_BOOK},
+    {"method": "subscribe", "subscription": L4_BOOK, "resume": {"height": 0}},
+    {"method": "post", "id": 1, "request": {"type": "info", "payload": json.loads(BODY)}},
+]
+
+
+async def first_of(peer: Peer, request: object) -> bytes:
+    """What a WebSocket client is told first; no more is read."""
+    await peer.upgrade()
+    await peer.send(frame(TEXT, json.dumps(request).encode()))
+    return await peer.receive(400)
+
+
+@pytest.mark.parametrize("large", LARGE, ids=["subscribe", "resume", "post"])
+async def test_snapshots_that_one_address_does_not_read_are_bounded(
+    large: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.server.unread.UNREAD_SNAPSHOTS_BYTES_PER_IP", 1_000_000)
+    async with crowded(outbox_bytes_max=10_000) as sidecar:
+        port, waiting = (
+            sidecar.server.port,
+            sidecar.server._services.unread_snapshots.of("127.0.0.1"),
+        )
+        with ExitStack() as stack:
+            peers = [stack.enter_context(Peer(port, recv_buffer=8192)) for _ in range(10)]
+            told = [await first_of(peer, large) for peer in peers]
+            refused = [one for one in told if b"bytes of snapshots to this address wait" in one]
+            assert 5 < len(refused) < 10
+            assert waiting.bytes < 2_000_000  # one went beyond
+            assert waiting.bytes == sum(
+                c.outbox._uncounted for c in sidecar.server._gate.connections
+            )
+            with Peer(port, source="127.0.0.2") as other:
+                assert b"this address" not in await first_of(other, large)
+            await peers[-1].send(frame(TEXT, b'{"method":"ping"}'))
+            assert b"pong" in await peers[-1].receive(400)  # its connection goes on
+            with Peer(port) as small:
+                ping = await first_of(small, {"method": "ping"})
+                assert b"pong" in ping
+        while sidecar.server.connections:
+            await anyio.sleep(0.005)
+        assert not waiting.bytes
+        with Peer(port) as again:
+            assert b"this address" not in await first_of(again, large)
+
+
+async def test_snapshots_that_are_read_wait_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.server.unread.UNREAD_SNAPSHOTS_BYTES_PER_IP", 1)
+    async with crowded(outbox_bytes_max=10_000) as sidecar:
+        unread = sidecar.server._services.unread_snapshots
+        async with connect(sidecar.url, max_size=None) as client:
+            for _ in range(3):
+                await client.send(json.dumps(LARGE[2]))
+                assert json.loads(await client.recv())["data"]["response"]["type"] == "info"
+                assert not unread.of("127.0.0.1").bytes
+        while sidecar.server.connections:
+            await anyio.sleep(0.005)
+    assert not unread._waiting
