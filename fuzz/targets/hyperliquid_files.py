@@ -143,8 +143,8 @@ def _is_orderly(files: list[File]) -> bool:
 
 
 def _is_plain(files: list[File]) -> bool:
-    """Whether heights never go back, one line at most of a stream can't be read, and files begin
-    with a row: else it depends on when one looks at which file reading begins, and whether a line
+    """Whether heights never go back (nor does half a line's), one line at most of a stream can't be
+    read, and files begin with a row: else it depends on when one looks at which file reading begins, and whether a line
     that can't be read is one that a dying node left, which the rows that it writes again stand for.
     """
     highest: dict[str, int] = {}
@@ -155,9 +155,10 @@ def _is_plain(files: list[File]) -> bool:
             continue
         if content and peek_height(content) is None:
             return False
-        for text in content.split(b"\n")[:-1]:
+        *texts, half = content.split(b"\n")
+        for text in [*texts, half] if half else texts:
             height = peek_height(text)
-            if height is None or not _can_be_read(stream, text, height):
+            if text is not half and (height is None or not _can_be_read(stream, text, height)):
                 if stream in unread:
                     return False
                 unread.add(stream)
