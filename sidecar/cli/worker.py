@@ -30,22 +30,32 @@ def add_arguments(_: argparse.ArgumentParser) -> None:
 
 def run(_: argparse.Namespace) -> None:
     """Serves until its supervisor says so, or is gone."""
-    settings, role = _decode_orders(sys.stdin.buffer.readline())
+    line, behind = _first_line(sys.stdin.fileno())
+    settings, role = _decode_orders(line)
     configure_logs(settings.log.level, settings.log.style)
     faulthandler.enable()  # a supervisor ends what hangs by SIGABRT first
     structlog.contextvars.bind_contextvars(worker=role.number)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # is the supervisor's
     schedule(settings.process, role.number)
     os.set_blocking(sys.stdout.fileno(), False)  # a supervisor that hangs must not hang its workers
-    anyio.run(_serve, settings, role, backend_options={"use_uvloop": True})
+    anyio.run(_serve, settings, role, behind, backend_options={"use_uvloop": True})
 
 
-async def _serve(settings: Settings, role: Role) -> None:
+def _first_line(fd: int) -> tuple[bytes, bytes]:
+    """And what was written behind it already. Waits for it."""
+    data = b""
+    while b"\n" not in data and (more := os.read(fd, 1 << 16)):
+        data += more
+    line, _, behind = data.partition(b"\n")
+    return line, behind
+
+
+async def _serve(settings: Settings, role: Role, behind: bytes) -> None:
     where: list[tuple[str, int]] = []
     app = App(settings, lambda host, port: where.append((host, port)), role)
     with end_signals() as signals:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_obey_supervisor, app)
+            tasks.start_soon(_obey_supervisor, app, behind)
             tasks.start_soon(_report, app, where)
             await app.run(signals)
             tasks.cancel_scope.cancel()
@@ -55,19 +65,20 @@ def _decode_orders(line: bytes) -> tuple[Settings, Role]:
     return msgspec.json.decode(line, type=tuple[Settings, Role])
 
 
-async def _obey_supervisor(app: App) -> None:
-    """Each line is other settings; its end is ours."""
-    fd, buffered = sys.stdin.fileno(), b""
+async def _obey_supervisor(app: App, buffered: bytes) -> None:
+    """Each line is other settings, those of `buffered` first; the end is ours."""
+    fd = sys.stdin.fileno()
     os.set_blocking(fd, False)
     while True:
+        *lines, buffered = buffered.split(b"\n")
+        for line in lines:
+            app.read_again(lambda line=line: _decode_orders(line)[0])  # type: ignore[misc]
         await anyio.wait_readable(fd)
         data = os.read(fd, 1 << 16)
         if not data:
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        *lines, buffered = (buffered + data).split(b"\n")
-        for line in lines:
-            app.read_again(lambda line=line: _decode_orders(line)[0])  # type: ignore[misc]
+        buffered += data
 
 
 async def _report(app: App, where: list[tuple[str, int]]) -> None:

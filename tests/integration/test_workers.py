@@ -12,14 +12,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
-from processes import Serve, Server, Start
+from processes import COMMAND, Serve, Server, Start
 from rig import Node
 from sidecar.checkpoints import CHECKPOINTS
+from sidecar.config import load_settings
 from sidecar.node.row_files import RowDirectory
+from sidecar.workers.role import Role
 
 BLOCKS = {"method": "subscribe", "subscription": {"type": "blocks"}}
 
@@ -210,3 +213,27 @@ def test_workers_that_hang_before_they_say_a_word_are_ended(tmp_path: Path) -> N
     assert ended.returncode == 1
     assert '"worker hangs"' in ended.stderr
     assert "workers ended with -6" in ended.stderr.splitlines()[-1]
+
+
+def test_what_a_worker_is_told_while_it_starts_is_not_lost(tmp_path: Path, node: Path) -> None:
+    """Tokens, perhaps, without which everybody would be let in."""
+    flags = {"source.path": str(node), "server.port": "0", "operator.port": "0"}
+    told = [
+        (load_settings(None, {}, flags | {"server.messages_per_minute": number}), Role(0, 2))
+        for number in ("2000", "7", "8")
+    ]
+    orders, said = b"\n".join(map(msgspec.json.encode, told)) + b"\n", tmp_path / "said"
+    with said.open("w") as file:
+        worker = subprocess.Popen(
+            (*COMMAND, "worker"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=file
+        )
+        try:
+            assert worker.stdin is not None
+            worker.stdin.write(orders)  # all of it is there before the worker is
+            worker.stdin.flush()
+            until(lambda: said.read_text().count('"reloaded"') == 2)
+            worker.stdin.close()
+            assert worker.wait(20) == 0
+        finally:
+            worker.kill()
+            worker.wait()
