@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sidecar.errors import LogForked, LogGap, SnapshotInvalid, SourceMissing
+from sidecar.errors import LogCorrupt, LogForked, LogGap, SnapshotInvalid, SourceMissing
 from sidecar.limits import CHECKPOINT_PREFERRED_BLOCKS
 from sidecar.node.block_records import block_digest
 from sidecar.node.extent import LogExtent
@@ -65,7 +65,7 @@ class NativeOrigin:
                 continue
             try:
                 start = _native_start(path, directory, self._ipc, self._info.chain, extent)
-            except (SnapshotInvalid, SourceMissing, LogGap) as error:
+            except (SnapshotInvalid, SourceMissing, LogCorrupt, LogGap) as error:
                 _log.warning(f"{directory.form.noun} not used", reason=str(error))
             else:
                 yield start
