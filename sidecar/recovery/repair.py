@@ -77,15 +77,27 @@ class Repairer:
             _log.warning(f"{start.origin} not used", height=start.height, reason=str(error))
             return False
         wrong = replica.state.faults
-        if wrong.everything or replica.state.height != self._state.height:
+        if self._state.faults.everything or wrong.everything or replica.state.height != self._state.height:
             return False
-        right = (books.keys() - wrong.books.keys()) & replica.state.markets.keys()
+        right = self._fitting(replica.state, books.keys() - wrong.books.keys())
         mended = {id_: books[id_] for id_ in right}
         users = {user: accounts[user] for user in accounts.keys() - wrong.accounts.keys()}
         if not (mended or users):
             return False
         self._adopt(replica.state, mended, users, start.height)
         return True
+
+    def _fitting(self, rebuilt: ChainState, books: set[int]) -> set[int]:
+        """Those books of which no order rests in another market, too: else either may be wrong."""
+        books &= rebuilt.markets.keys()
+        for id_ in sorted(books):
+            market = rebuilt.markets[id_]
+            twice = self._state.orders.elsewhere(market.book.orders.values(), books)
+            if twice is not None:
+                what = f"order {twice.oid} rests in another market, too"
+                _log.error("not repaired", what=f"the book of {market.symbol}", reason=what)
+                return self._fitting(rebuilt, books - {id_})
+        return books
 
     async def _rebuild(self, start: Start, scope: Scope) -> Replica:
         """As high as the state is, or up to where all of it is wrong again."""

@@ -8,7 +8,7 @@
 A status that is kept no more is forgotten by the indexes too, unless its order is live.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -142,19 +142,40 @@ class Orders:
         self._kept.add(user, status)
 
     def restore_resting(self, market: int, order: Order) -> None:
-        """A resting order of a snapshot. O(1)."""
-        users, oid, status = self._users, order.oid, order.status
+        """A resting order of a snapshot. Raises `StateMismatch` if it rests in another market, too.
+        O(1).
+        """
+        users, oid = self._users, order.oid
         user = users.by_address.get(order.user) or users.get(order.user)
-        user.resting[oid] = (market, order)
+        entry = (market, order)
+        if user.resting.setdefault(oid, entry) is not entry:
+            raise StateMismatch(f"order {oid} rests in two markets")
+        self._name_resting(user, order)
+
+    def _name_resting(self, user: User, order: Order) -> None:
+        oid, status = order.oid, order.status
         if status is not None and status.cloid is not None:
             _name(user, status.cloid, oid)
 
     def replace(self, market: int, before: Iterable[Order], now: Iterable[Order]) -> None:
-        """The resting orders of a market are others. O(both)."""
+        """The resting orders of a market are others, which `elsewhere` has let pass. O(both)."""
         for order in before:
-            self._users.get(order.user).resting.pop(order.oid, None)
+            resting = self._users.get(order.user).resting
+            known = resting.get(order.oid)
+            if known is not None and known[1] is order:  # else another market's that was replaced
+                del resting[order.oid]
         for order in now:
-            self.restore_resting(market, order)
+            user = self._users.get(order.user)
+            user.resting[order.oid] = (market, order)
+            self._name_resting(user, order)
+
+    def elsewhere(self, orders: Iterable[Order], markets: Container[int]) -> Order | None:
+        """One of them that rests in a market which is none of those. O(orders)."""
+        for order in orders:
+            known = self._users.look(order.user).resting.get(order.oid)
+            if known is not None and known[0] not in markets:
+                return order
+        return None
 
     def restore_waiting(self, row: TriggerRow) -> None:
         """A waiting order of a snapshot. O(1)."""

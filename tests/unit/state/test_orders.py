@@ -157,14 +157,11 @@ def test_an_order_that_left_the_book_is_found_by_its_cloid_while_its_status_is_k
     assert (found.resting, found.status) == (None, status(7, cloid=CLOID))
 
 
-def test_an_id_that_rests_in_two_markets_of_a_snapshot_is_the_later_ones() -> None:
+def test_an_id_that_rests_in_two_markets_of_a_snapshot_makes_no_state() -> None:
     state = ChainState()
     resting = [RestingRow(market, 7, ALICE, BID, 100 * PX, PX, 1, None) for market in (1, 2)]
-    state.restore(2, 0, [MarketRow(TOYOTA), resting[0], MarketRow(SONY), resting[1]])
-    state.apply(block(3, BookRemoved(1, 7)))
-    found = state.orders.find(ALICE, 7)
-    assert found is not None
-    assert found.market == 2
+    with pytest.raises(StateMismatch, match=r"order 7 rests in two markets .*SONY"):
+        state.restore(2, 0, [MarketRow(TOYOTA), resting[0], MarketRow(SONY), resting[1]])
 
 
 steps = st.lists(
