@@ -30,6 +30,7 @@ class LogReader:
         self.chain = chain
         self.height = after
         self._segment: SegmentReader | None = None
+        self._before: SegmentReader | None = None  # until a block of the present one was read
         self._listed_at = -math.inf  # monotonic seconds
 
     def __enter__(self) -> Self:
@@ -39,9 +40,10 @@ class LogReader:
         self.close()
 
     def close(self) -> None:
-        if self._segment is not None:
-            self._segment.close()
-            self._segment = None
+        for segment in (self._before, self._segment):
+            if segment is not None:
+                segment.close()
+        self._before = self._segment = None
 
     def directories(self) -> list[Path]:
         """The directories to watch for new blocks."""
@@ -77,6 +79,7 @@ class LogReader:
                 if not self._advance():
                     return None
             elif block.height > self.height:
+                self._leave_before()
                 self.height = block.height
                 return block
 
@@ -131,26 +134,39 @@ class LogReader:
         for path in newer:  # one of which may have a name that is none
             first_height(path)
         if not newer:
-            segment.check_in_place(retirable=False)
+            segment.check_in_place()
             segment.check_passed()
         return newer[0] if newer else None
 
     def _enter(self, path: Path, before: SegmentReader) -> None:
+        """What is opened has to be of the log that was read so far."""
         if first_height(path) != before.height + 1:
             what = f"the next segment starts at height {first_height(path)}"
             raise LogGap(what, path=path, offset=0, height=before.height + 1)
         segment = SegmentReader(path, chain=self.chain)
         try:
-            # Else what was opened is of another log. Segments are retired from the oldest on: where
-            # there is an older one, the node was set back to it, and wrote on as far as here.
-            oldest = first_height(list_segments(self.directory)[0])
-            before.check_in_place(retirable=oldest > first_height(before.path))
+            before.check_in_place(lambda: self._is_retired(before))
             before.check_passed()
         except BaseException:
             segment.close()
             raise
-        before.close()
-        self._segment = segment
+        self._before, self._segment = before, segment
+
+    def _is_retired(self, segment: SegmentReader) -> bool:
+        """Segments are retired from the oldest on: where there is an older one than one that is
+        gone, the node was set back to it, and wrote on as far as here.
+        """
+        left = list_segments(self.directory)
+        return bool(left) and first_height(left[0]) > first_height(segment.path)
+
+    def _leave_before(self) -> None:
+        """Its last block has to be there still when the next one has been read: where the node was
+        set back before it wrote that, what is opened may begin as it did then.
+        """
+        if self._before is not None:
+            self._before.check_passed()
+            self._before.close()
+            self._before = None
 
 
 def _exists(path: Path) -> bool:

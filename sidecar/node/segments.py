@@ -3,6 +3,7 @@ record a block (docs/node-log.md).
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -100,14 +101,14 @@ class SegmentReader:
             raise self._corrupt(f"the file shrank to {size} bytes")
         return size == self.offset
 
-    def check_in_place(self, *, retirable: bool) -> None:
+    def check_in_place(self, is_retired: Callable[[], bool] = lambda: False) -> None:
         """Raises `LogCorrupt` where the path does not lead to this file any more: nobody will ever
-        append to it, nor does what lies beside it follow it. One that is `retirable` may be gone.
+        append to it, nor does what lies beside it follow it. One that `is_retired` may be gone.
         """
         try:
             replaced = not os.path.samestat(os.fstat(self._fd), self.path.stat())
         except FileNotFoundError:
-            replaced = not retirable
+            replaced = not is_retired()
         except OSError as error:
             raise unreadable(self.path, error) from error
         if replaced:

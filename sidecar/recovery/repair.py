@@ -76,8 +76,8 @@ class Repairer:
         except SidecarError as error:
             _log.warning(f"{start.origin} not used", height=start.height, reason=str(error))
             return False
-        wrong = replica.state.faults
-        if self._state.faults.everything or wrong.everything or replica.state.height != self._state.height:
+        wrong, height = replica.state.faults, self._state.height
+        if wrong.everything or self._state.faults.everything or replica.state.height != height:
             return False
         right = self._fitting(replica.state, books.keys() - wrong.books.keys())
         mended = {id_: books[id_] for id_ in right}

@@ -20,7 +20,7 @@ from sidecar.node.extent import LogExtent
 from sidecar.node.log import LogReader
 from sidecar.node.log_writer import LogWriter
 from sidecar.node.records import frame
-from sidecar.node.segments import list_segments, segment_name
+from sidecar.node.segments import SegmentReader, list_segments, segment_name
 from sidecar.node.transitions import Block, BookAdded, BookRemoved
 
 
@@ -469,6 +469,47 @@ def test_a_node_that_was_set_back_before_anybody_looked_is_found_out(
             for _ in range(10):
                 reader.next_block()
         assert reader.height == 3
+
+
+def test_a_node_that_was_set_back_from_a_segment_without_a_block_is_found_out(
+    tmp_path: Path,
+) -> None:
+    """It died between a segment's header and its first block. Whatever it writes then, the segment
+    begins the same way: what stands in the one before it tells.
+    """
+    write(tmp_path, 4, segment_blocks=3)
+    first, second = list_segments(tmp_path)
+    after = [msgspec.structs.replace(block(height), time_ns=height * 10 + 5) for height in (3, 4)]
+    os.truncate(second, second.read_bytes().index(frame(encode_block(block(4)))))
+    with LogReader(tmp_path) as reader:
+        assert len(list(iter(reader.next_block, None))) == 3
+        assert reader.position is not None
+        assert reader.position[0] == second
+        os.truncate(first, first.read_bytes().index(frame(encode_block(block(3)))))
+        for path, one in zip((first, second), after, strict=True):
+            with path.open("ab") as file:
+                file.write(frame(encode_block(one)))
+        for last in (5, 6):  # it does not get past it, either
+            with pytest.raises(LogCorrupt, match="was written again: the node was set back"):
+                reader.next_block()
+            write(tmp_path, last, segment_blocks=3)
+        assert reader.height == 3
+
+
+def test_a_log_that_is_emptied_as_the_next_segment_is_entered_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, 4, segment_blocks=3)
+
+    class Emptying(SegmentReader):
+        def __init__(self, path: Path, *, chain: str | None = None) -> None:
+            super().__init__(path, chain=chain)
+            for segment in list_segments(path.parent) if path.name == segment_name(4) else ():
+                segment.unlink()
+
+    monkeypatch.setattr(log, "SegmentReader", Emptying)
+    with LogReader(tmp_path) as reader, pytest.raises(LogCorrupt, match="deleted or replaced"):
+        list(iter(reader.next_block, None))
 
 
 def test_a_disk_that_fails_is_no_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
 """Orders by user: what is open, what is found again, what is forgotten."""
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from blocks import ALICE, BOB, PX, SONY, TOYOTA, bid, block, opened, state_of
+from sidecar.errors import StateMismatch
 from sidecar.node.snapshot import MarketRow, RestingRow, Row, TriggerRow
 from sidecar.node.transitions import (
     ASK,
