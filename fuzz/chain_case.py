@@ -61,5 +61,5 @@ def new_state(*, strict: bool = True) -> ChainState:
     state = ChainState(strict=strict)
     last = blocks()[HEIGHT - 1]
     restorer(state, last.height, last.time_ns).rows(_rows())
-    state.block = last
+    state.way.add(last)
     return state

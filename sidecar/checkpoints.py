@@ -218,8 +218,10 @@ class Checkpoints:
 
     def _write(self) -> None:
         state = self._state
-        digest = None if state.block is None else block_digest(state.block)
-        header = RowFileHeader(FORMAT, self._chain, state.height, state.time_ns, digest)
+        telling = [(block.height, block_digest(block)) for block in state.way]
+        digest = telling.pop()[1] if telling else None
+        where = (self._chain, state.height, state.time_ns)
+        header = RowFileHeader(FORMAT, *where, digest, tuple(telling))
         CHECKPOINTS.write(self._path, header, self._rows())
 
     def _rows(self) -> Iterator[Any]:

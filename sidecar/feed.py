@@ -125,12 +125,12 @@ class Feed:
         return True
 
     def _reader_behind(self, state: ChainState) -> Reader:
-        """Where its block is known the log is seen to hold that very one, and held to it: a node
-        may be set back before the next one is read.
+        """Where its last blocks are known the log is seen to hold these very ones, and held to the
+        last: a node may be set back before the next one is read.
         """
-        if state.block is None:
+        if not state.way:
             return self._origin.reader(state.height)
-        return self._origin.reader_behind(state.block)
+        return self._origin.reader_behind(list(state.way))
 
     async def _jump(self, error: SidecarError) -> bool:
         """Whether a snapshot leads on; then the state is that one's."""

@@ -144,8 +144,9 @@ def _is_orderly(files: list[File]) -> bool:
 
 def _is_plain(files: list[File]) -> bool:
     """Whether heights never go back (nor does half a line's), one line at most of a stream can't be
-    read, and files begin with a row: else it depends on when one looks at which file reading begins, and whether a line
-    that can't be read is one that a dying node left, which the rows that it writes again stand for.
+    read, and files begin with a row: else it depends on when one looks at which file reading
+    begins, and whether a line that can't be read is one that a dying node left, which the rows that
+    it writes again stand for.
     """
     highest: dict[str, int] = {}
     unread: set[str] = set()

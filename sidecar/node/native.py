@@ -2,7 +2,8 @@
 snapshots, in the end an empty state and the whole log. Each that can't be used is logged.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,22 @@ class NativeOrigin:
         """A reader of the blocks above a height, of its own."""
         return LogReader(self._ipc.log, after=after, chain=self._info.chain)
 
-    def reader_behind(self, block: Block) -> LogReader:
-        """A reader of the blocks behind `block`, once the log is seen to hold that very one."""
+    def reader_behind(self, way: Sequence[Block]) -> LogReader:
+        """A reader of the blocks behind the last of `way`, once the log is seen to hold that very
+        one, and those before it as far as it reaches back: of two ways that differ below, both may
+        have the same block of one height.
+        """
+        reader = self._reader_behind(way[-1])
+        try:
+            for block in way[:-1]:
+                with suppress(LogGap):  # its segment was retired
+                    self._reader_behind(block).close()
+        except BaseException:
+            reader.close()
+            raise
+        return reader
+
+    def _reader_behind(self, block: Block) -> LogReader:
         reader = self.reader(block.height - 1)
         found = _read_one(reader)
         if found is not None and block_digest(found) == block_digest(block):
@@ -104,14 +119,15 @@ def _native_start(
     if reason is not None:
         raise SnapshotInvalid(reason, path=path)
     file = RowFileReader(path, directory.form, chain=chain)
-    block: Block | None = None
+    way = list[Block]()
     if height == 0 or extent.first is None or extent.why_not_after(height - 1) is not None:
         reader = LogReader(ipc.log, after=height, chain=chain)
     else:
         reader = LogReader(ipc.log, after=height - 1, chain=chain)
-        block = _read_own_block(reader, path, file.header)
+        way = [_read_own_block(reader, path, file.header)]
+        way[:0] = _read_before(ipc.log, path, file.header)
     noun = directory.form.noun
-    return Start(chain, height, file.header.time_ns, file.rows(), reader, noun, block)
+    return Start(chain, height, file.header.time_ns, file.rows(), reader, noun, way)
 
 
 def _read_own_block(reader: LogReader, path: Path, header: RowFileHeader) -> Block:
@@ -129,6 +145,22 @@ def _read_own_block(reader: LogReader, path: Path, header: RowFileHeader) -> Blo
         what = f"the log's block of that height has another {differs}: the node went another way"
         raise SnapshotInvalid(what, path=path)
     return block
+
+
+def _read_before(log: Path, path: Path, header: RowFileHeader) -> Iterator[Block]:
+    """The blocks before it that the file tells of, as far as the log reaches back. Raises
+    `SnapshotInvalid` likewise.
+    """
+    for height, digest in header.telling:
+        with LogReader(log, after=height - 1, chain=header.chain) as reader:
+            try:
+                block = reader.next_block()
+            except LogGap:  # its segment was retired
+                continue
+        if block is None or block_digest(block) != digest:
+            what = f"the log has another block {height}: the node went another way"
+            raise SnapshotInvalid(what, path=path)
+        yield block
 
 
 def _read_one(reader: LogReader) -> Block | None:

@@ -34,7 +34,8 @@ RowT = TypeVar("RowT")
 
 class RowFileHeader(msgspec.Struct, array_like=True, tag="snapshot", frozen=True):
     """What a file is of: the state after block `height` of `chain`, whose consensus time was
-    `time_ns`; `digest` is that block's (see `block_digest`), None where it is not known.
+    `time_ns`; `digest` is that block's (see `block_digest`), None where it is not known. `telling`:
+    heights and digests of blocks before it that tell the way there, oldest first.
     """
 
     format: str
@@ -42,6 +43,7 @@ class RowFileHeader(msgspec.Struct, array_like=True, tag="snapshot", frozen=True
     height: int
     time_ns: int
     digest: int | None = None
+    telling: tuple[tuple[int, int], ...] = ()
 
 
 class _Chunk(msgspec.Struct, array_like=True, tag="rows", frozen=True):

@@ -1,6 +1,6 @@
 """Where a state can start: the snapshots that there are, and the log behind each."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from sidecar.node.transitions import Block
 class Start:
     """A state to start from: the rows of a snapshot or checkpoint (none at height 0) and the reader
     of what follows. `origin` says what the rows are from: "checkpoint", "snapshot" or "log".
-    `block` is the block of that height, where the node's output holds it.
+    `way`: the last blocks up to that height, oldest first, where the node's output holds them.
     """
 
     chain: str
@@ -21,7 +21,7 @@ class Start:
     rows: Iterable[Any]
     reader: Reader
     origin: str = "snapshot"
-    block: Block | None = None
+    way: Sequence[Block] = ()
 
     @property
     def whole(self) -> bool:
@@ -49,7 +49,7 @@ class Origin(Protocol):
     def reader(self, after: int) -> Reader:
         """A reader of the blocks above a height, of its own. Raises `NodeError`."""
 
-    def reader_behind(self, block: Block) -> Reader:
-        """A reader of the blocks behind one that was read before. Raises `NodeError`: `LogForked`
-        where the node has another one of that height.
+    def reader_behind(self, way: Sequence[Block]) -> Reader:
+        """A reader of the blocks behind some that were read before, oldest first. Raises
+        `NodeError`: `LogForked` where the node has another one of such a height.
         """

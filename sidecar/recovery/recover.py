@@ -12,6 +12,7 @@ from sidecar.node.starts import Start
 from sidecar.recovery.slices import Slices
 from sidecar.state.chain import ChainState
 from sidecar.state.checkpoint import restorer
+from sidecar.state.way import Way
 from sidecar.telemetry.logs import get_log
 
 _log = get_log("app")
@@ -57,7 +58,7 @@ async def _restore(start: Start, note: _Note) -> ChainState:
         if number % _ROWS_AT_ONCE == 0:
             note(_ROWS_AT_ONCE)
             await slices.breathe()
-    state.block = start.block
+    state.way = Way(start.way)
     orders = sum(len(market.book.orders) for market in state.markets.values())
     seconds = round(time.monotonic() - began, 3)
     _log.info(

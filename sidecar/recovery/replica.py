@@ -15,6 +15,7 @@ from sidecar.recovery.slices import Slices
 from sidecar.state.chain import ChainState
 from sidecar.state.changes import Changes
 from sidecar.state.checkpoint import restorer
+from sidecar.state.way import Way
 
 
 class Replica:
@@ -33,7 +34,7 @@ class Replica:
         for row in rows:
             restore_row(row)
             await self._slices.breathe()
-        state.block = start.block
+        state.way = Way(start.way)
 
     def list_markets(self, like: ChainState, height: int) -> None:
         """Without a snapshot: nothing but the listings of another state, at a height whose past

@@ -42,6 +42,7 @@ from sidecar.state.market import Market, Trade
 from sidecar.state.orders import Orders, live
 from sidecar.state.restorer import Restorer
 from sidecar.state.users import User, Users
+from sidecar.state.way import Way
 
 if TYPE_CHECKING:
     from sidecar.state.health import Health
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 _NEW, _UPDATE, _REMOVE = DiffKind.NEW, DiffKind.UPDATE, DiffKind.REMOVE
 
 _ADOPTED = (
-    *("height", "time_ns", "block", "markets", "by_symbol", "users"),
+    *("height", "time_ns", "way", "markets", "by_symbol", "users"),
     *("accounts", "orders", "history"),
 )
 
@@ -67,7 +68,7 @@ class ChainState:
         self.allowance: Callable[[bytes], tuple[int, int]] | None = None  # by who takes orders
         self.height = 0
         self.time_ns = 0
-        self.block: Block | None = None  # the one of that height; None where it was not read
+        self.way = Way()  # to that height; empty where its block was not read
         self.markets: dict[int, Market] = {}
         self.by_symbol: dict[str, Market] = {}
         self.users = Users()
@@ -136,7 +137,7 @@ class ChainState:
         self._placed.clear()
         self._note_heights(changes)
         self.height = block.height
-        self.block = block
+        self.way.add(block)
         return changes
 
     def _apply(self, transitions: Iterator[Transition]) -> bool:

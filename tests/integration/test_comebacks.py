@@ -271,9 +271,9 @@ async def test_a_node_that_goes_another_way_as_a_rebuild_ends_is_not_followed(
             with LogReader(node.ipc.log) as reader:
                 for block in iter(reader.next_block, None):
                     right.apply(block)
-            assert ours.block is not None
-            assert right.block is not None
-            assert block_digest(ours.block) == block_digest(right.block)
+            assert ours.way.last is not None
+            assert right.way.last is not None
+            assert block_digest(ours.way.last) == block_digest(right.way.last)
             assert resting(ours) == resting(right)
 
 

@@ -215,7 +215,7 @@ async def test_a_node_that_comes_back_the_same_way_is_followed_on(tmp_path: Path
             while seen[-1].get("height") != 48:
                 seen.append(await client.next())
             assert "gap" not in [one["channel"] for one in seen + await client.quiet()]
-            assert sidecar.state.block == again.blocks[-1]
+            assert sidecar.state.way.last == again.blocks[-1]
 
 
 async def test_silence_is_stale_and_old_blocks_are_behind(tmp_path: Path) -> None:

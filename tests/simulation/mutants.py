@@ -108,9 +108,9 @@ def _changed_orders_keep_their_level(was: Any) -> Any:
 
 
 def _another_way_is_gone_on_with(_: Any) -> Any:
-    def reader_behind(self: NativeOrigin, block: Block) -> LogReader:
+    def reader_behind(self: NativeOrigin, way: Sequence[Block]) -> LogReader:
         """It will be the same block."""
-        return self.reader(block.height)
+        return self.reader(way[-1].height)
 
     return reader_behind
 

@@ -191,6 +191,29 @@ async def test_a_log_that_went_another_way_at_the_same_times_is_noticed_by_its_b
     assert (("checkpoint", 27) in await made.origins()) is same
 
 
+@pytest.mark.parametrize(
+    ("height", "same", "used"),
+    [(24, True, True), (24, False, False), (5, False, True)],
+    ids=["the same", "another", "another that was retired"],
+)
+async def test_another_way_is_noticed_by_blocks_below_too(
+    made: Made, height: int, *, same: bool, used: bool
+) -> None:
+    """Both ways may have the same block of the checkpoint's height, a quiet one."""
+    digests = {}
+    with LogReader(made.ipc.log) as reader:
+        while (block := reader.next_block()) is not None:
+            digests[block.height] = (block.time_ns, block_digest(block))
+    time_ns, own = digests[27]
+    told = digests[height][1] ^ (not same)
+    header = RowFileHeader(FORMAT, "devnet-1", 27, time_ns, own, ((height, told),))
+    made.own.form.write(made.own.path, header, [])
+    list_segments(made.ipc.log)[0].unlink()
+    start = next(await made.starts())
+    start.reader.close()
+    assert ((start.origin, start.height) == ("checkpoint", 27)) is used
+
+
 async def test_a_checkpoint_says_which_block_it_stands_behind(tmp_path: Path, made: Made) -> None:
     start, state = await recover(await made.starts())
     finished(start, state)
@@ -200,7 +223,15 @@ async def test_a_checkpoint_says_which_block_it_stands_behind(tmp_path: Path, ma
     with LogReader(made.ipc.log, after=BLOCKS - 1) as reader:
         block = reader.next_block()
     assert block is not None
-    assert RowFileReader(own.list()[0], CHECKPOINTS).header.digest == block_digest(block)
+    header = RowFileReader(own.list()[0], CHECKPOINTS).header
+    assert header.digest == block_digest(block)
+    assert [height for height, _ in header.telling] == list(range(BLOCKS - 7, BLOCKS))
+    telling = [(one.height, block_digest(one)) for one in state.way]
+    assert [*header.telling, (BLOCKS, header.digest)] == telling
+    origin = await open_source(SourceSettings(path=str(made.ipc.root)), own)
+    start, again = await recover(origin.starts())
+    start.reader.close()
+    assert (start.origin, list(again.way)) == ("checkpoint", list(state.way))
 
 
 async def test_an_empty_log_refuses_checkpoints_and_takes_the_nodes_snapshots(made: Made) -> None:

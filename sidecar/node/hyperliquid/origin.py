@@ -1,6 +1,6 @@
 """Where a state can start beside a Hyperliquid node: its snapshots, the newest first."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sidecar.node.hyperliquid.diff_reader import DiffReader
@@ -45,9 +45,9 @@ class HyperliquidOrigin:
         """A reader of the blocks above a height."""
         return HyperliquidReader(self._data, after=after, markets=self._markets)
 
-    def reader_behind(self, block: Block) -> HyperliquidReader:
-        """Likewise behind a block; the network agrees on one of each height."""
-        return self.reader(block.height)
+    def reader_behind(self, way: Sequence[Block]) -> HyperliquidReader:
+        """Likewise behind the last of some blocks; the network agrees on one of each height."""
+        return self.reader(way[-1].height)
 
     def diffs(self, snapshot: HyperliquidSnapshot) -> DiffReader:
         """A reader of book steps alone, from a snapshot on."""

@@ -238,7 +238,7 @@ def test_refused_orders_are_told_as_they_came() -> None:
 def test_a_state_is_as_of_its_newest_block() -> None:
     state, newest = listed(), block(2)
     assert state.apply(newest).prices is False
-    assert (state.height, state.time_ns, state.block) == (2, 2_000_000, newest)
+    assert (state.height, state.time_ns, state.way.last) == (2, 2_000_000, newest)
     assert state.apply(block(3, PricesUpdated(((1, 101, 102),)))).prices
 
 
@@ -340,7 +340,7 @@ def test_a_state_that_was_rebuilt_is_taken_over_whole() -> None:
     rebuilt.apply(block(3, fill(1), LedgerChanged(ALICE, "deposit", 5)))
     state.adopt(rebuilt)
     for name in (
-        *("height", "time_ns", "block", "markets", "by_symbol", "users"),
+        *("height", "time_ns", "way", "markets", "by_symbol", "users"),
         *("accounts", "orders", "history", "faults"),
     ):
         assert getattr(state, name) is getattr(rebuilt, name)
@@ -451,7 +451,7 @@ def test_a_market_that_a_row_is_of_is_named() -> None:
 
 def test_a_state_begins_with_nothing() -> None:
     state = ChainState()
-    assert (state.height, state.time_ns, state.block) == (0, 0, None)
+    assert (state.height, state.time_ns, state.way.last) == (0, 0, None)
     assert (state.health, state.allowance) == (None, None)
     assert not state.faults
 
