@@ -221,7 +221,7 @@ class Checkpoints:
         telling = [(block.height, block_digest(block)) for block in state.way]
         digest = telling.pop()[1] if telling else None
         where = (self._chain, state.height, state.time_ns)
-        header = RowFileHeader(FORMAT, *where, digest, tuple(telling))
+        header = RowFileHeader(FORMAT, *where, digest, tuple(telling), state.doubted)
         CHECKPOINTS.write(self._path, header, self._rows())
 
     def _rows(self) -> Iterator[Any]:

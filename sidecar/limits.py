@@ -202,6 +202,7 @@ TOPIC_WEIGHTS = {  # all others: 1
 RECENT_BYTES_MAX = 256 << 20  # frames of EVERY topics kept to resume from, of all topics together
 TOPIC_LINGER_S = 60.0  # a topic that nobody reads any more is kept up: clients come back
 TOPICS_LINGERING_MAX = 2_000
+BREAKS_KEPT = 100  # repairs of parts, behind which who comes back begins anew
 TELLING_BLOCKS = 8  # kept to tell the way of the chain from another
 RESUME_BLOCKS_MAX = 200_000  # run again for one client; beyond, a gap is told
 RESUME_AHEAD_BLOCKS_MAX = 10_000  # twenty minutes of the fastest chain: no sidecar is so far behind

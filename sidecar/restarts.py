@@ -38,6 +38,7 @@ class Restarts:
                 return True
             return topic.user in scope.users and channel.needs is None
 
+        self._hub.breaks.note(concerns, self._state.height)
         self._restart(concerns, first_wrong, reason)
 
     def _has_orders_in(self, user: bytes | None, scope: Scope) -> bool:

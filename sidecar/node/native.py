@@ -4,6 +4,7 @@ snapshots, in the end an empty state and the whole log. Each that can't be used 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,10 @@ class NativeOrigin:
         reader.close()
         if found is None:
             raise LogGap("the log ends below it", path=self._ipc.log, height=block.height)
-        what = "the log has another block than the one that was read: the node was replaced"
+        what = (
+            "the log has another block than the one that was read: the node went another way, and "
+            "what was sent of the blocks before it may be of the other one"
+        )
         raise LogForked(what, path=self._ipc.log, height=block.height)
 
     def starts(self, at_most: int | None = None) -> Iterator[Start]:
@@ -75,21 +79,25 @@ class NativeOrigin:
         """
         files = _files(RowDirectory(self._ipc.snapshots, SNAPSHOTS), self._own)
         extent = LogExtent(self._ipc.log)  # after the listing: what has a snapshot is in its log
+        doubted = 0
         for path, directory in files:
             if at_most is not None and int(path.stem) > at_most:
                 continue
             try:
                 start = _native_start(path, directory, self._ipc, self._info.chain, extent)
-            except (SnapshotInvalid, SourceMissing, LogCorrupt, LogGap) as error:
+            except (SnapshotInvalid, SourceMissing, LogCorrupt, LogForked, LogGap) as error:
                 _log.warning(f"{directory.form.noun} not used", reason=str(error))
+                if isinstance(error, LogForked):
+                    doubted = max(doubted, extent.head)
             else:
-                yield start
+                yield replace(start, doubted=max(doubted, start.doubted))
         if (reason := extent.why_not_after(0)) is not None:
             what = (
                 f"there is no checkpoint or snapshot to start from that can be used, and {reason}"
             )
             raise LogGap(what, path=self._ipc.log, height=1)
-        yield Start(self._info.chain, 0, self._info.genesis_ns, (), self.reader(0), "log")
+        where = (self._info.chain, 0, self._info.genesis_ns)
+        yield Start(*where, (), self.reader(0), "log", doubted=doubted)
 
 
 def _files(
@@ -111,7 +119,9 @@ def _files(
 def _native_start(
     path: Path, directory: RowDirectory[Any], ipc: IpcDirectory, chain: str, extent: LogExtent
 ) -> Start:
-    """Raises `SnapshotInvalid` where the log can't go on from the file, or the file is damaged."""
+    """Raises `SnapshotInvalid` where the log can't go on from the file, or the file is damaged, and
+    `LogForked` where the log went another way.
+    """
     height = int(path.stem)
     reason = extent.why_not_after(height)
     if extent.first is None and directory.form is not SNAPSHOTS:
@@ -127,12 +137,13 @@ def _native_start(
         way = [_read_own_block(reader, path, file.header)]
         way[:0] = _read_before(ipc.log, path, file.header)
     noun = directory.form.noun
-    return Start(chain, height, file.header.time_ns, file.rows(), reader, noun, way)
+    header = file.header
+    return Start(chain, height, header.time_ns, file.rows(), reader, noun, way, header.doubted)
 
 
 def _read_own_block(reader: LogReader, path: Path, header: RowFileHeader) -> Block:
-    """The last block of the state in the file. Raises `SnapshotInvalid` where the log has another
-    one: the node was set back, and went another way.
+    """The last block of the state in the file. Raises `LogForked` where the log has another one:
+    the node was set back, and went another way.
     """
     block = _read_one(reader)
     differs = ""
@@ -143,13 +154,13 @@ def _read_own_block(reader: LogReader, path: Path, header: RowFileHeader) -> Blo
     if block is None or differs:
         reader.close()
         what = f"the log's block of that height has another {differs}: the node went another way"
-        raise SnapshotInvalid(what, path=path)
+        raise LogForked(what, path=path)
     return block
 
 
 def _read_before(log: Path, path: Path, header: RowFileHeader) -> Iterator[Block]:
     """The blocks before it that the file tells of, as far as the log reaches back. Raises
-    `SnapshotInvalid` likewise.
+    `LogForked` likewise.
     """
     for height, digest in header.telling:
         with LogReader(log, after=height - 1, chain=header.chain) as reader:
@@ -159,7 +170,7 @@ def _read_before(log: Path, path: Path, header: RowFileHeader) -> Iterator[Block
                 continue
         if block is None or block_digest(block) != digest:
             what = f"the log has another block {height}: the node went another way"
-            raise SnapshotInvalid(what, path=path)
+            raise LogForked(what, path=path)
         yield block
 
 

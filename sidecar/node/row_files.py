@@ -35,7 +35,8 @@ RowT = TypeVar("RowT")
 class RowFileHeader(msgspec.Struct, array_like=True, tag="snapshot", frozen=True):
     """What a file is of: the state after block `height` of `chain`, whose consensus time was
     `time_ns`; `digest` is that block's (see `block_digest`), None where it is not known. `telling`:
-    heights and digests of blocks before it that tell the way there, oldest first.
+    heights and digests of blocks before it that tell the way there, oldest first. `doubted`: up to
+    which height what was told of the chain may be wrong, or of another way.
     """
 
     format: str
@@ -44,6 +45,7 @@ class RowFileHeader(msgspec.Struct, array_like=True, tag="snapshot", frozen=True
     time_ns: int
     digest: int | None = None
     telling: tuple[tuple[int, int], ...] = ()
+    doubted: int = 0
 
 
 class _Chunk(msgspec.Struct, array_like=True, tag="rows", frozen=True):
@@ -58,6 +60,15 @@ class _Footer(msgspec.Struct, array_like=True, tag="end", frozen=True):
 _encode = msgspec.msgpack.Encoder().encode
 _decode_header = msgspec.msgpack.Decoder(RowFileHeader).decode
 _decode_footer = msgspec.msgpack.Decoder(_Footer).decode
+
+
+def encode_header(header: RowFileHeader) -> bytes:
+    """A header as a record's payload: without what the format of the node's snapshots does not have
+    where there is none of it.
+    """
+    fields = (RowFileHeader.__struct_config__.tag, *msgspec.structs.astuple(header))
+    known = len(fields) if header.telling or header.doubted else -2
+    return _encode(fields[:known])
 
 
 class RowFormat(Generic[RowT]):
@@ -256,7 +267,7 @@ def _write(path: Path, mode: int, header: RowFileHeader, rows: Iterable[Any]) ->
     path.unlink(missing_ok=True)  # of a process that had our number
     with os.fdopen(os.open(path, _NEW, 0o600), "wb") as file:
         os.fchmod(file.fileno(), mode)
-        covered, count = _append(file, 0, _encode(header)), 0
+        covered, count = _append(file, 0, encode_header(header)), 0
         remaining = iter(rows)
         while chunk := list(islice(remaining, SNAPSHOT_CHUNK_ROWS)):
             covered = _append_chunk(file, covered, chunk)

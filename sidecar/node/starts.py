@@ -13,6 +13,7 @@ class Start:
     """A state to start from: the rows of a snapshot or checkpoint (none at height 0) and the reader
     of what follows. `origin` says what the rows are from: "checkpoint", "snapshot" or "log".
     `way`: the last blocks up to that height, oldest first, where the node's output holds them.
+    `doubted`: up to which height what was told of the chain may be wrong, or of another way.
     """
 
     chain: str
@@ -22,6 +23,7 @@ class Start:
     reader: Reader
     origin: str = "snapshot"
     way: Sequence[Block] = ()
+    doubted: int = 0
 
     @property
     def whole(self) -> bool:

@@ -58,7 +58,7 @@ async def _restore(start: Start, note: _Note) -> ChainState:
         if number % _ROWS_AT_ONCE == 0:
             note(_ROWS_AT_ONCE)
             await slices.breathe()
-    state.way = Way(start.way)
+    state.way, state.doubted = Way(start.way), start.doubted
     orders = sum(len(market.book.orders) for market in state.markets.values())
     seconds = round(time.monotonic() - began, 3)
     _log.info(

@@ -95,7 +95,7 @@ class Repairer:
             twice = self._state.orders.elsewhere(market.book.orders.values(), books)
             if twice is not None:
                 what = f"order {twice.oid} rests in another market, too"
-                _log.error("not repaired", what=f"the book of {market.symbol}", reason=what)
+                _log.warning("not repaired", what=f"the book of {market.symbol}", reason=what)
                 return self._fitting(rebuilt, books - {id_})
         return books
 

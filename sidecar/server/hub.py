@@ -15,6 +15,7 @@ from anyio.lowlevel import checkpoint
 
 from sidecar.api.topics import Topic
 from sidecar.limits import FLUSH_SLICE_S, TOPIC_LINGER_S, TOPICS_LINGERING_MAX
+from sidecar.server.breaks import Breaks
 from sidecar.server.flush import Flush, make_batches
 from sidecar.server.readers import Readers
 from sidecar.server.recent import RecentFrames
@@ -44,6 +45,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.recent = RecentFrames()
+        self.breaks = Breaks()
         self.flushed: Callable[[int], None] = lambda _: None  # called with each block's height
         self._lingering: dict[Topic, float] = {}  # read by nobody since then, longest first
         self.slow: set[Subscriber] = set()  # something waits for them, or they have ended

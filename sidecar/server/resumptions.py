@@ -11,6 +11,8 @@ from sidecar.server.outgoing import Outgoing
 from sidecar.server.services import Services
 from sidecar.server.subscriber import Nobody
 
+_DOUBTED = "what was sent up to there may be wrong, or of another way that the chain went"
+
 
 class Resumptions:
     """Is the `Client` of the resumer for one session."""
@@ -25,7 +27,9 @@ class Resumptions:
         held = self._held[topic] = _Held(Resumption(topic, height, self, self._outgoing.address))
         since = self._services.hub.recent.since(topic)
         self._services.hub.subscribe(held.nobody, topic)
-        if since is not None and since <= height <= self._services.state.height:
+        if self._is_doubted(held.resumption):
+            self.lost(held.resumption, _DOUBTED)
+        elif since is not None and since <= height <= self._services.state.height:
             self.resumed(held.resumption)
         elif self._services.resumer is not None:
             self._services.resumer.add(held.resumption)
@@ -47,12 +51,19 @@ class Resumptions:
 
     def replay(self, resumption: Resumption, frame: bytes, height: int) -> None:
         """A message that the client missed."""
-        if self._is_held(resumption):
+        if not self._is_held(resumption):
+            return
+        if self._is_doubted(resumption):  # meanwhile
+            self.lost(resumption, _DOUBTED)
+        else:
             self._outgoing.send_beyond_bound(frame, resumption.topic, height)
 
     def resumed(self, resumption: Resumption) -> None:
         """It has all up to the resumption's height: the rest is at hand, then it reads live."""
         if not self._is_held(resumption):
+            return
+        if self._is_doubted(resumption):
+            self.lost(resumption, _DOUBTED)
             return
         topic, height = resumption.topic, resumption.height
         recent, resumer = self._services.hub.recent, self._services.resumer
@@ -81,6 +92,13 @@ class Resumptions:
         """Not if the client has given it up, and perhaps subscribed anew."""
         held = self._held.get(resumption.topic)
         return held is not None and held.resumption is resumption
+
+    def _is_doubted(self, resumption: Resumption) -> bool:
+        """What the client has read up to there may be wrong: nothing makes it right but a new
+        beginning.
+        """
+        of_all = self._services.state.doubted
+        return resumption.height <= max(of_all, self._services.hub.breaks.height(resumption.topic))
 
     def _go_live(self, topic: Topic) -> None:
         self._services.hub.subscribe(self._outgoing, topic)

@@ -69,6 +69,7 @@ class ChainState:
         self.height = 0
         self.time_ns = 0
         self.way = Way()  # to that height; empty where its block was not read
+        self.doubted = 0  # up to which height what was told of it may be wrong, or of another way
         self.markets: dict[int, Market] = {}
         self.by_symbol: dict[str, Market] = {}
         self.users = Users()
@@ -187,6 +188,8 @@ class ChainState:
         for market in self.markets.values():
             if market.id not in rebuilt.markets:
                 rebuilt.add_market(market.listing)
+        if self.faults.everything is not None:
+            self.doubted = max(self.doubted, self.height)
         for name in _ADOPTED:
             setattr(self, name, getattr(rebuilt, name))
         rebuilt.faults.count_on(self.faults)

@@ -1,4 +1,4 @@
-"""Which way a chain went, as far as its last blocks tell: a node that is set back may go another."""
+"""Which way a chain went, as its last blocks tell: a node that is set back may go another one."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator

@@ -253,6 +253,32 @@ async def test_what_stands_in_a_damaged_segment_gives_way_to_a_snapshot_behind_i
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
+async def test_what_an_earlier_process_told_of_another_way_is_known(made: Made) -> None:
+    """A checkpoint that is refused for its block tells it to the start, and the next one on."""
+    state = await doubting(made)
+    assert state.doubted == 0
+    made.write(ChainState(), "devnet-1", height=27, time_ns=5)
+    state = await doubting(made)
+    assert state.doubted == BLOCKS  # whatever the log has may have been told differently
+    header = RowFileHeader(FORMAT, "devnet-1", 25, state.time_ns, None, (), 33)
+    (path,) = (path for path in made.own.list() if int(path.stem) == 25)
+    digest = RowFileReader(path, CHECKPOINTS).header
+    header = msgspec.structs.replace(header, time_ns=digest.time_ns)
+    rows = list(RowFileReader(path, CHECKPOINTS).rows())
+    for one in made.own.list():
+        one.unlink()
+    made.own.form.write(made.own.path, header, rows)
+    state = await doubting(made)
+    assert state.doubted == 33
+    assert state.height == 25
+
+
+async def doubting(made: Made) -> ChainState:
+    start, state = await recover(await made.starts())
+    start.reader.close()
+    return state
+
+
 async def test_rows_that_make_no_state_lead_to_the_next_file(made: Made) -> None:
     broken = [RestingRow(1, 5, b"u" * 20, 0, 9, 9, 9)]  # of a market that is not listed
     newest = made.own.list()[0]

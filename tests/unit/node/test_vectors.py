@@ -10,6 +10,7 @@ import pytest
 from kinds import EVERY_KIND, STATUS, USER
 from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.records import HEAD_BYTES, crc32c, frame, unpack_head
+from sidecar.node.row_files import encode_header
 from sidecar.node.segments import FORMAT as LOG_FORMAT
 from sidecar.node.segments import SegmentHeader
 from sidecar.node.snapshot import FORMAT as SNAPSHOT_FORMAT
@@ -39,7 +40,7 @@ def expected() -> dict[str, str]:
     payloads = {
         "segment header": msgspec.msgpack.encode(SegmentHeader(LOG_FORMAT, "test", 4097, 4096)),
         "empty block": encode_block(Block(1, 2, 3, [])),
-        "snapshot header": msgspec.msgpack.encode(SnapshotHeader(SNAPSHOT_FORMAT, "test", 9, 42)),
+        "snapshot header": encode_header(SnapshotHeader(SNAPSHOT_FORMAT, "test", 9, 42)),
         "snapshot market row": msgspec.msgpack.encode(MarketRow(listing, 1, 2, 3, None)),
         "snapshot resting row": msgspec.msgpack.encode(RestingRow(1, 5, USER, 0, 10, 9, 7, STATUS)),
         "snapshot trade row": msgspec.msgpack.encode(TradeRow(8, 50, fill)),

@@ -40,8 +40,8 @@ TRANSIENT = {
     "_placed",
     "_restored",
     "_restorers",
-    "block",
     "checked",
+    "way",
 }  # of the block that is being, or was, applied, and what this process compared
 ELSEWHERE = {"_users", "_markets"}  # what parts of the state share, and the state itself holds
 ROWS: Any = list[reduce(or_, ROW_TYPES)]  # type: ignore[misc]
