@@ -76,14 +76,24 @@ def who_else_writes(path: Path) -> str | None:
     if found.st_uid not in (_ROOT, os.geteuid()):
         whose = f"{path} is user {found.st_uid}'s, and what is there is believed"
         return f"{whose}; chown it to the sidecar's user ({os.geteuid()}), or set another one"
-    if found.st_mode & _ANYBODY:
-        return f"everybody may write {path}, and what is there is believed; chmod o-w"
+    if who := _others(found):
+        return f"{who} may write {path}, and what is there is believed; chmod go-w"
     for parent in place.parents:
-        mode = parent.stat().st_mode
-        if mode & _ANYBODY and not mode & stat.S_ISVTX:
-            moved = f"put another directory in the place of {path}, and be believed"
-            return f"everybody may write {parent}, {moved}; chmod o-w or +t"
+        seen = parent.stat()
+        moved = f"put another directory in the place of {path}, and be believed"
+        if seen.st_uid not in (_ROOT, os.geteuid()):
+            return f"{parent} is user {seen.st_uid}'s, who may {moved}; set another one"
+        if not seen.st_mode & stat.S_ISVTX and (who := _others(seen)):
+            return f"{who} may write {parent}, {moved}; chmod go-w or +t"
     return None
+
+
+def _others(found: os.stat_result) -> str:
+    """Whom a directory's mode lets write, but its owner and our groups."""
+    if found.st_mode & _ANYBODY:
+        return "everybody"
+    ours = found.st_gid in (_ROOT, os.getegid(), *os.getgroups())
+    return "" if ours or not found.st_mode & stat.S_IWGRP else f"group {found.st_gid}"
 
 
 def find_directory(settings: CheckpointSettings) -> RowDirectory[Any] | None:

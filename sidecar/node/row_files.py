@@ -119,7 +119,7 @@ class RowFormat(Generic[RowT]):
         Raises `SourceMissing`.
         """
         found = self.list(directory)
-        kept = [path for path in found if int(path.stem) <= height and path.is_file()]
+        kept = [path for path in found if int(path.stem) <= height and _is_file(path)]
         yield from (path for path in found if path not in kept[:SNAPSHOTS_KEPT])
 
     def write(self, directory: Path, header: RowFileHeader, rows: Iterable[RowT]) -> Path:
@@ -290,3 +290,10 @@ def _append_chunk(file: BinaryIO, covered: int, chunk: list[Any]) -> int:
 def _append(file: BinaryIO, covered: int, payload: bytes) -> int:
     file.write(frame(payload))
     return extend_crc32c(covered, payload)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # what it leads to may not be looked at
+        return False

@@ -1,5 +1,6 @@
 """A way out for lines: a descriptor that may be a full disk, a pipe that nobody reads, or gone. To
-write there never raises and never waits: what finds no room at once is lost, and counted.
+write there never raises and never waits (but at the end of a process, a moment): what finds no room
+at once is lost, and counted.
 
     line ─▶ room at once? ─▶ write ─▶ all of it is out
                └ no: lost      └ an error, or a part only: lost; the next one begins a line of its
@@ -13,6 +14,7 @@ import select
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
@@ -25,7 +27,8 @@ _OWN = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 class Outlet(io.TextIOBase):
     """Text to a descriptor, a line at a time. `lost` counts lines, `why` is the last one's reason.
-    `patience_s` is how long room is waited for: at the end of a process, where nothing else waits.
+    `patience_s` is how long room is waited for in all by one write: at the end of a process, where
+    nothing else waits.
     """
 
     encoding = "utf-8"
@@ -42,6 +45,7 @@ class Outlet(io.TextIOBase):
         self._fd = self._out = fd
         self._untold = 0  # of those that are lost
         self._torn = False
+        self._sending = False
         self._begun = ""  # a line that is not complete yet
         self._at_once = _PIPE_BUF
         self._lock = threading.RLock()  # a finalizer may complain at any moment
@@ -111,27 +115,38 @@ class Outlet(io.TextIOBase):
         descriptor itself is written to.
         """
         self._lock = threading.RLock()
+        self._sending = False
         self._out = self._fd
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLOUT)
 
     def _send(self, text: str) -> None:
+        if self._sending:  # a signal's or a finalizer's, while this very thread waits for room
+            self._lose(text, "in the middle of another line")
+            return
+        self._sending = True
         data = memoryview((f"\n{text}" if self._torn else text).encode("utf-8", self.errors))
-        sent = 0
+        sent, until = 0, time.monotonic() + self.patience_s
         try:
             while sent < len(data):
-                if not self._poll.poll(self.patience_s * 1000):
+                if not self._poll.poll(max(until - time.monotonic(), 0) * 1000):
                     self.patience_s = 0.0  # it was in vain
                     raise BlockingIOError(errno.EAGAIN, "nobody reads it")
                 sent += os.write(self._out, data[sent : sent + self._at_once])
         except OSError as error:
-            lines = text.count("\n") or 1
-            self.lost += lines
-            self._untold += lines
-            self.failing, self.why = True, error.strerror or str(error)
+            self._lose(text, error.strerror or str(error))
+            self.failing = True
             self._torn = self._torn or sent > 0
         else:
             self.failing = self._torn = False
+        finally:
+            self._sending = False
+
+    def _lose(self, text: str, why: str) -> None:
+        lines = text.count("\n") or 1
+        self.lost += lines
+        self._untold += lines
+        self.why = why
 
 
 STDERR = Outlet(2)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from processes import Serve, Start
 from sidecar.checkpoints import CHECKPOINTS, open_directory
@@ -84,6 +85,15 @@ def test_a_link_in_the_place_of_a_checkpoint_is_replaced(tmp_path: Path) -> None
     assert not written.is_symlink()
 
 
+def test_a_name_that_leads_where_nobody_can_look_stands_in_no_ones_way(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINTS.file_name(1)).symlink_to(300 * "x")  # too long to be a name
+    for height in (2, 3, 4):
+        CHECKPOINTS.write(tmp_path, replace(HEADER, height=height), ())
+    assert sorted(tmp_path.iterdir()) == [
+        tmp_path / CHECKPOINTS.file_name(height) for height in (3, 4)
+    ]
+
+
 def test_a_directory_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
@@ -118,6 +128,33 @@ def test_a_directory_that_everybody_may_move_away_is_refused(tmp_path: Path, abo
             open_directory(CheckpointSettings(str(path)))
     (tmp_path / above).chmod(0o1777)
     assert open_directory(CheckpointSettings(str(link))) is not None
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("of", "owner", "group", "mode", "reason"),
+    [
+        ("a", NOBODY, ROOT, 0o755, f"a is user {NOBODY}'s, who may put another directory"),
+        ("a", ROOT, NOBODY, 0o775, f"group {NOBODY} may write .*a, put another directory"),
+        ("a", ROOT, NOBODY, 0o755, None),
+        ("a", ROOT, NOBODY, 0o1775, None),
+        ("a/own", ROOT, NOBODY, 0o770, f"group {NOBODY} may write .*own, and what is there"),
+        ("a/own", ROOT, NOBODY, 0o750, None),
+        ("a/own", ROOT, ROOT, 0o770, None),
+    ],
+)
+def test_one_that_another_user_or_group_may_write_or_move_away_is_refused(
+    tmp_path: Path, of: str, owner: int, group: int, mode: int, reason: str | None
+) -> None:
+    own = tmp_path / "a" / "own"
+    own.mkdir(parents=True)
+    os.chown(tmp_path / of, owner, group)
+    (tmp_path / of).chmod(mode)
+    if reason is None:
+        assert open_directory(CheckpointSettings(str(own))) is not None
+    else:
+        with pytest.raises(ConfigInvalid, match=reason):
+            open_directory(CheckpointSettings(str(own)))
 
 
 @pytest.fixture

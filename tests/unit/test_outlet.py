@@ -3,9 +3,11 @@
 import fcntl
 import os
 import pty
+import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -128,6 +130,56 @@ def test_last_words_wait_for_room_once(pipe: tuple[int, int]) -> None:
     with within(LAST_WORDS_S):
         for _ in range(20):
             out.write("Traceback\n")
+
+
+def test_many_last_words_wait_no_longer_than_few(pipe: tuple[int, int]) -> None:
+    """Whoever reads a little now and then does not hold the end up for as long as he likes."""
+    reader, writer = pipe
+    out = filled(writer)
+    patience = out.patience_s = LAST_WORDS_S / 5
+
+    def reads_drops() -> None:
+        while not stopped.wait(0.6 * patience):
+            os.read(reader, 4096)
+
+    stopped = threading.Event()
+    drops = threading.Thread(target=reads_drops)
+    drops.start()
+    try:
+        with within(LAST_WORDS_S):
+            out.write(20 * 4096 * "x" + "\n")
+    finally:
+        stopped.set()
+        drops.join()
+    assert (out.lost, out.failing) == (1, True)
+
+
+def test_a_signal_that_speaks_while_room_is_waited_for(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    out = filled(writer)
+    out.patience_s = LAST_WORDS_S
+
+    def speaks(*_: object) -> None:
+        out.write("from the handler\n")
+        drain(reader)
+
+    before = signal.signal(signal.SIGUSR1, speaks)
+    try:
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        out.write("last words\n")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert drain(reader) == b"last words\n"
+    assert (out.lost, out.why) == (1, "in the middle of another line")
+
+
+def filled(writer: int) -> Outlet:
+    """An outlet to a pipe that has no room left."""
+    out = Outlet(writer).open()
+    while not out.lost:
+        out.write(4095 * "x" + "\n")
+    out.lost = 0
+    return out
 
 
 def test_a_child_writes_to_the_descriptor_that_it_has(pipe: tuple[int, int]) -> None:
