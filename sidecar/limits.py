@@ -208,7 +208,7 @@ RESUME_BLOCKS_MAX = 200_000  # run again for one client; beyond, a gap is told
 RESUME_AHEAD_BLOCKS_MAX = 10_000  # twenty minutes of the fastest chain: no sidecar is so far behind
 RESUME_AHEAD_S = 30.0  # to reach a height that another sidecar had reached
 RESUMPTIONS_WAITING_MAX = 10_000  # of all clients
-RESUMPTIONS_WAITING_PER_IP = 1_000  # as many as it may have distinct topics
+RESUMPTIONS_WAITING_PER_IP = 1_000  # of all its connections; those beyond begin anew
 
 # Rebuilding what is known to be wrong
 REBUILD_SLICE_S = 0.005  # the longest time without letting the server run

@@ -5,7 +5,8 @@ the queue: what a client reads never goes back in height. Everything else waits 
 that is partly sent is finished before anything else.
 
 Snapshots do not count against the bound (nothing could be read without them), up to a bound of
-their own, and what waits behind one does not age while it moves. Likewise one answer that would go
+their own, and what waits behind one does not age while it moves; it has to move as fast as an HTTP
+answer. Likewise one answer that would go
 beyond the bound: nobody could have read it yet. Those that wait with it count. Pings and pongs go
 ahead of everything; only the newest of each waits (RFC 6455 5.5.3).
 """
@@ -16,7 +17,7 @@ from collections import OrderedDict
 from itertools import islice
 
 from sidecar.api.topics import Delivery, Topic
-from sidecar.limits import WAITING_SNAPSHOT_BYTES_MAX
+from sidecar.limits import ANSWER_BYTES_PER_S_MIN, WAITING_SNAPSHOT_BYTES_MAX
 from sidecar.server.unread import Waiting
 
 
@@ -136,6 +137,8 @@ class Outbox:
     def advance(self, sent: int) -> None:
         """`sent` bytes of `head()` are with the kernel."""
         key, entry = next(iter(self._entries.items()))
+        if not self._sent:
+            entry.at = time.monotonic()
         self._sent += sent
         self._count(entry, -sent)
         if not entry.counted:
@@ -171,6 +174,15 @@ class Outbox:
         if entry is None:
             return None, 0, math.inf
         return entry.topic, entry.height, max(entry.at, self._snapshot_at)
+
+    def drags(self, now: float, seconds: float) -> bool:
+        """Whether the one that has been started takes longer than so many seconds, and its bytes at
+        `ANSWER_BYTES_PER_S_MIN`: whoever reads by drops holds a connection, and what waits in it.
+        """
+        entry = self._started()
+        if entry is None:
+            return False
+        return now - entry.at > seconds + len(entry.frame) / ANSWER_BYTES_PER_S_MIN
 
     def _first(self) -> _Entry:
         return next(iter(self._entries.values()))

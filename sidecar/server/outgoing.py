@@ -4,6 +4,7 @@
 
 from sidecar.api.messages import Reply, encode
 from sidecar.api.topics import Delivery, Topic
+from sidecar.limits import ANSWER_BYTES_PER_S_MIN
 from sidecar.protocol import frames
 from sidecar.protocol.closecodes import CloseCode
 from sidecar.server.closing import Closing
@@ -92,10 +93,12 @@ class Outgoing:
 
     def check_age(self, now: float) -> None:
         """Ends the connection if what it has not read is too old."""
-        topic, height, since = self._connection.outbox.oldest()
-        if now - since < self._services.settings.outbox_age_max_s:
-            return
-        if topic is None:
+        outbox, age_max_s = self._connection.outbox, self._services.settings.outbox_age_max_s
+        topic, height, since = outbox.oldest()
+        if now - since < age_max_s:
+            if outbox.drags(now, age_max_s):
+                self._close_unread(f"less than {ANSWER_BYTES_PER_S_MIN} bytes a second were read")
+        elif topic is None:
             self._close_unread(f"nothing was read for {now - since:.0f} s")
         else:
             self._close_slow(topic, height)

@@ -7,7 +7,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from blocks import ask, bid, fill
-from hostile import CLOSE, TEXT, Peer, frame, frames_of
+from hostile import CLOSE, TEXT, Peer, frame, frames_of, shorten
 from sidecar.node.transitions import BookRemoved
 from test_sessions import Sidecar, running, subscribe
 
@@ -127,6 +127,30 @@ async def test_one_answer_beyond_the_bound_is_no_slow_consumer_but_two_unread_on
             await peer.send(frame(TEXT, ask_all.encode()))
             reason = "too slow: the answers asked for are not read"
             assert await peer.close_frame() == (1013, reason)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_snapshot_that_is_read_by_drops_ends_it_and_one_that_is_read_does_not(
+    monkeypatch: pytest.MonkeyPatch, *, reads: bool
+) -> None:
+    shorten(monkeypatch, ANSWER_BYTES_PER_S_MIN=10_000_000)
+    async with running(outbox_age_max_s=0.3) as sidecar:
+        sidecar.push(*(bid(oid, 100) for oid in range(1, 10_001)))
+        with Peer(sidecar.server.port, recv_buffer=8192) as peer:
+            await peer.upgrade()
+            await peer.send(subscription("l4Book"))
+            (connection,) = sidecar.server._gate.connections
+            while not connection.outbox:
+                await anyio.sleep(0.005)
+            data = b""
+            while not connection._finishing and connection.outbox:
+                data += await peer.receive(1 << 20 if reads else 1_000)
+                await anyio.sleep(0.01)
+            assert connection._finishing is not reads
+            if not reads:
+                *_, (first, payload) = frames_of(data + await peer.rest())
+                reason = b"too slow: less than 10000000 bytes a second were read"
+                assert (first, payload) == (CLOSE, b"\x03\xf5" + reason)
 
 
 async def test_slow_consumers_get_all_that_waits_before_the_close() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostile import shorten
 from sidecar.api.channels import Channels
 from sidecar.api.topics import Delivery, Topic
 from sidecar.server.outbox import Outbox
@@ -50,6 +51,21 @@ def test_a_frame_that_is_partly_sent_is_finished_first() -> None:
     outbox.advance(2)
     outbox.push(b"second", LATEST[0], 2)
     assert drain(outbox) == b"rstsecond"
+
+
+def test_what_is_read_by_drops_drags(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch, ANSWER_BYTES_PER_S_MIN=1_000)
+    outbox = Outbox()
+    outbox.push(bytes(2_000), counted=False)
+    now = time.monotonic()
+    assert not outbox.drags(now + 1e6, 1.0)  # it only waits
+    outbox.advance(1)
+    outbox.push(b"more")
+    assert not outbox.drags(now + 2.9, 1.0)
+    outbox.advance(1_500)
+    assert outbox.drags(now + 3.1, 1.0)
+    outbox.advance(499)
+    assert not outbox.drags(now + 1e6, 1.0)  # that one has gone
 
 
 def test_the_rest_of_a_partial_send_goes_first() -> None:
