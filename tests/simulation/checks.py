@@ -11,7 +11,7 @@ from tests.simulation.client import Client, Reading
 from tests.simulation.node import SimulatedNode
 from tests.simulation.oracle import Oracle, Wanted, plain
 
-_DELIVERIES = {channel.name: channel.delivery for channel in REGISTRY}
+DELIVERIES = {channel.name: channel.delivery for channel in REGISTRY}
 _OWN = frozenset(("status",))  # speaks of the sidecar, not of the chain
 _HISTORIES = {  # what they begin with depends on how far back a sidecar remembers
     "userFills": "fills",
@@ -35,7 +35,7 @@ def wanted(readings: list[Reading]) -> Wanted:
         for text in reading.texts:
             message = plain(text)
             if "height" in message and (
-                _DELIVERIES[kind] is Delivery.LATEST or is_snapshot(message)
+                DELIVERIES[kind] is Delivery.LATEST or is_snapshot(message)
             ):
                 asked.setdefault(reading.key, set()).add(message["height"])
     return asked
@@ -55,7 +55,7 @@ class _Stream:
         self._beginnings = beginnings
         self._resumed = reading.resumed  # until a message came
         self._kind = reading.subscription["type"]
-        every = self._kind not in _OWN and _DELIVERIES[self._kind] is Delivery.EVERY
+        every = self._kind not in _OWN and DELIVERIES[self._kind] is Delivery.EVERY
         # The height up to which nothing is missing; the rest has nothing to resume.
         self._last: int | None = reading.resumed if every else None
         self._exact = False  # whether the next message's `prev` is that very height
@@ -73,7 +73,7 @@ class _Stream:
                 self._gap(message["data"])
             elif self._kind in _OWN:
                 self._own(message)
-            elif _DELIVERIES[self._kind] is Delivery.LATEST:
+            elif DELIVERIES[self._kind] is Delivery.LATEST:
                 self._latest(message)
             else:
                 self._every(message)
@@ -176,7 +176,7 @@ class _Stream:
         return [at for at in between if self._oracle.is_told(self._reading.key, at)]
 
     def _was_pushed(self, message: dict[str, Any], height: int) -> bool:
-        return _is_one_of(message, self._oracle.said(self._reading.key, height))
+        return is_one_of(message, self._oracle.said(self._reading.key, height))
 
     def _follows_part(self, message: dict[str, Any]) -> bool:
         """Whether it goes on with a block of which some has come."""
@@ -201,7 +201,7 @@ class _Stream:
         key, oracle = self._reading.key, self._oracle
         if self._kind in _HISTORIES:
             return any(self._is_end_of(message, one) for one in oracle.shown(key, height))
-        return _is_one_of(message, oracle.said(key, height) + oracle.shown(key, height))
+        return is_one_of(message, oracle.said(key, height) + oracle.shown(key, height))
 
     def _is_end_of(self, message: dict[str, Any], whole: dict[str, Any]) -> bool:
         """Whether a history is the newest part of the whole one, with all that came since its
@@ -249,7 +249,7 @@ def _end(reading: Reading, oracle: Oracle, height: int) -> str | None:
     told = [one for one in map(plain, reading.texts) if "height" in one]
     if kind in _WITH_SNAPSHOT and _awaits_snapshot(reading):
         return "no snapshot came"
-    if _DELIVERIES[kind] is Delivery.EVERY:
+    if DELIVERIES[kind] is Delivery.EVERY:
         newest = oracle.newest.get(reading.key, 0)
         last = max(map(_reaches, map(plain, reading.texts)), default=0)
         begun = _begun_at(reading)
@@ -300,7 +300,7 @@ def _timeless(value: Any) -> Any:
 _TIMES = frozenset(("time", "serverTime", "height", "assetCtxs"))
 
 
-def _is_one_of(message: dict[str, Any], expected: list[Any]) -> bool:
+def is_one_of(message: dict[str, Any], expected: list[Any]) -> bool:
     if message.get("prev", 0) is None:  # it does not claim to know
         expected = [{**one, "prev": None} for one in expected]
     return message in expected or any(agrees(message, one) for one in expected)

@@ -5,7 +5,7 @@ chain's own books.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -29,6 +29,8 @@ class Oracle:
 
     def __init__(self) -> None:
         self._said: dict[tuple[str, int], list[bytes]] = defaultdict(list)
+        self._of: dict[tuple[str, int], list[int]] = defaultdict(list)  # which way, of each of them
+        self._way = 0  # that is followed now
         self._shown: dict[tuple[str, int], list[bytes]] = defaultdict(list)
         self._answered: dict[tuple[str, int], list[bytes]] = defaultdict(list)
         self._ways: Counter[int] = Counter()  # by height: how many ways have it
@@ -43,6 +45,7 @@ class Oracle:
         self, blocks: dict[int, Block], keys: Iterable[str], wanted: Wanted, asked: Asked
     ) -> None:
         """One way, from the first block to the last. The last one that is followed is in force."""
+        self._way += 1
         state = self.state = ChainState()
         channels = Channels(state)
         assert sorted(blocks) == list(range(1, len(blocks) + 1))
@@ -68,6 +71,7 @@ class Oracle:
         if self.newest.get(key) != height:
             self._told[key, height] += 1
         self._said[key, height].append(text)
+        self._of[key, height].append(self._way)
         self.newest[key] = height
 
     def _show(self, channels: Channels, topic: Topic, keys: list[str], height: int) -> None:
@@ -79,6 +83,11 @@ class Oracle:
     def said(self, key: str, height: int) -> list[Any]:
         """What is told of a topic at a height, of whichever way."""
         return [plain(one) for one in self._said.get((key, height), ())]
+
+    def ways(self, key: str, fits: Callable[[Any], bool], height: int) -> set[int]:
+        """On which ways the chain told something of a topic at a height that `fits`."""
+        said = zip(self.said(key, height), self._of.get((key, height), ()), strict=True)
+        return {way for one, way in said if fits(one)}
 
     def shown(self, key: str, height: int) -> list[Any]:
         """What a new subscriber is told there; only where that was `wanted`."""

@@ -18,7 +18,7 @@ from unittest import mock
 import anyio
 import structlog
 
-from tests.simulation import answers, candour, checks
+from tests.simulation import answers, candour, checks, ways
 from tests.simulation.beginnings import Beginnings
 from tests.simulation.client import Client, Reading
 from tests.simulation.context import sidecar_of_task
@@ -222,6 +222,7 @@ class _Story:
         beginnings = Beginnings(self.world.log)
         self._say(3, *oracle.against(self.node.chain))
         self.verdict.violations += checks.streams(readings, oracle, beginnings)[:8]
+        self._say(3, *ways.mixed((one.readings for one in self.clients), oracle)[:5])
         self._say(2, *checks.ends(self.clients, oracle, self.node.height)[:5])
         self._say(1, *checks.orders(self.clients, self.node)[:5])
         self._say(2, *[f"client {c.number}: {w}" for c in self.clients for w in c.broken[:3]])
