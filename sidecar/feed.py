@@ -99,14 +99,14 @@ class Feed:
             await anyio.sleep(self._pause_s)
             self._pause_s = min(2 * self._pause_s, REBUILD_RETRY_MAX_S / 4)
         tell_markets(self._origin, self._state)
-        while not (self._go_on() or await self._jump(error)):
+        while not (self._go_on(error) or await self._jump(error)):
             await anyio.sleep(retry_s)
             retry_s = min(2 * retry_s, REBUILD_RETRY_MAX_S / 4)
             await refresh(self._origin, self._state)
         self._health.mend_feed()
         _log.warning("the feed goes on", height=self._state.height)
 
-    def _go_on(self) -> bool:
+    def _go_on(self, error: SidecarError) -> bool:
         """Whether the next block can be read now, where it could not before, and follows ours."""
         if self._state.faults.everything is not None:
             return False
@@ -115,14 +115,21 @@ class Feed:
                 if reader.next_block() is None and not reader.is_at_head():
                     return False
             self._reader = self._reader_behind(self._state)
-        except LogForked as error:
-            self._state.mark_everything(str(error))
-            self._health.break_feed(RESYNCING, str(error))
-            _log.error("the node went another way", reason=str(error), height=self._state.height)
+        except LogForked as found:
+            self._note_fork(found)
+            return False
+        except LogGap:
+            if isinstance(error, LogForked):  # and what it would be compared with is gone
+                self._note_fork(error)
             return False
         except NodeError:
             return False
         return True
+
+    def _note_fork(self, error: LogForked) -> None:
+        self._state.mark_everything(str(error))
+        self._health.break_feed(RESYNCING, str(error))
+        _log.error("the node went another way", reason=str(error), height=self._state.height)
 
     def _reader_behind(self, state: ChainState) -> Reader:
         """Where its last blocks are known the log is seen to hold these very ones, and held to the

@@ -14,7 +14,7 @@ from filesets import File
 from mutators.files import mutate_files
 from mutators.records import mutate_records, split
 from scratch import scratch
-from sidecar.errors import LogCorrupt, LogGap, LogUnwritable, NodeError
+from sidecar.errors import LogCorrupt, LogForked, LogGap, LogUnwritable, NodeError
 from sidecar.node import log
 from sidecar.node.extent import LogExtent
 from sidecar.node.log import LogReader
@@ -31,7 +31,7 @@ AIMED_AT = (
 )
 _ONLY = segment_name(1)
 _LOOKS = 3  # at a log that does not grow
-_DOCUMENTED = (LogCorrupt, LogGap)
+_DOCUMENTED = (LogCorrupt, LogForked, LogGap)
 
 
 class _Follower:

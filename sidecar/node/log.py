@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from sidecar.errors import LogCorrupt, LogGap
+from sidecar.errors import LogCorrupt, LogForked, LogGap
 from sidecar.limits import LOG_LISTED_S
 from sidecar.node.segments import SegmentReader, first_height, list_segments, segment_name
 from sidecar.node.transitions import Block
@@ -66,8 +66,8 @@ class LogReader:
     def next_block(self) -> Block | None:
         """The block after `height`, or None while the node has not written it.
 
-        Raises `LogCorrupt` and `LogGap` with file, offset and height; the reader stays where it
-        was.
+        Raises `LogCorrupt`, `LogGap` and `LogForked` with file, offset and height; the reader stays
+        where it was.
         """
         if self._segment is None and not self._open_first():
             return None
@@ -161,12 +161,20 @@ class LogReader:
 
     def _leave_before(self) -> None:
         """Its last block has to be there still when the next one has been read: where the node was
-        set back before it wrote that, what is opened may begin as it did then.
+        set back before it wrote that, what is opened may begin as it did then. Where it is gone,
+        because it was retired or because another way took its place and was retired, what is opened
+        says which block it follows.
         """
-        if self._before is not None:
-            self._before.check_passed()
-            self._before.close()
-            self._before = None
+        before, segment = self._before, self._segment
+        if before is None or segment is None or segment.header is None:
+            return
+        before.check_passed()
+        follows = segment.header.previous_crc
+        if follows is not None and follows != before.last_crc:
+            what = "the segment follows another block than the one that was read"
+            raise LogForked(what, path=segment.path, offset=0, height=before.height)
+        before.close()
+        self._before = None
 
 
 def _exists(path: Path) -> bool:

@@ -5,16 +5,17 @@ that a crash left half written (no reader can have read it) and goes on behind i
 """
 
 import os
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
-from sidecar.errors import LogGap, LogUnwritable
+from sidecar.errors import LogGap, LogUnwritable, NodeError
 from sidecar.limits import SEGMENT_BLOCKS, SEGMENT_BYTES, SEGMENTS_KEPT_MIN
 from sidecar.node.block_records import encode_block
-from sidecar.node.records import frame
+from sidecar.node.records import HEAD_BYTES, frame, unpack_head
 from sidecar.node.segments import (
     FORMAT,
     SegmentHeader,
@@ -51,10 +52,11 @@ class LogWriter:
         self._offset = 0
         self._first_height = first_height
         self._broken = False
+        self._last_crc: int | None = None  # of the last block's record
         directory.mkdir(parents=True, exist_ok=True)
         segments = list_segments(directory)
         if segments:
-            self._resume(segments[-1])
+            self._resume(segments[-1], segments[-2] if segments[1:] else None)
 
     def __enter__(self) -> Self:
         return self
@@ -79,6 +81,7 @@ class LogWriter:
             self._start_segment()
         self._write(record)
         self.height = block.height
+        _, self._last_crc = unpack_head(record[:HEAD_BYTES])
         return len(record)
 
     def retire(self, snapshot_height: int) -> list[Path]:
@@ -101,13 +104,12 @@ class LogWriter:
             os.close(self._fd)
             self._fd = None
 
-    def _resume(self, newest: Path) -> None:
-        reader = SegmentReader(newest)
-        try:
-            while reader.next_block() is not None:
-                pass
-        finally:
-            reader.close()
+    def _resume(self, newest: Path, before: Path | None) -> None:
+        reader = _read_through(newest)
+        self._last_crc = reader.last_crc
+        if self._last_crc is None and before is not None:
+            with suppress(NodeError):  # then nobody is told
+                self._last_crc = _read_through(before).last_crc
         if reader.header is not None and reader.header.chain != self.chain:
             what = f"the log is of chain {reader.header.chain!r}, not {self.chain!r}"
             raise LogUnwritable(what, path=newest)
@@ -143,7 +145,8 @@ class LogWriter:
 
     def _write_header(self) -> None:
         previous = self.height if list_segments(self.directory)[1:] else 0
-        header = SegmentHeader(FORMAT, self.chain, self._first_height, previous)
+        follows = self._last_crc if previous else None
+        header = SegmentHeader(FORMAT, self.chain, self._first_height, previous, follows)
         self._write(frame(msgspec.msgpack.encode(header)))
 
     def _write(self, record: bytes) -> None:
@@ -163,3 +166,14 @@ class LogWriter:
     def _descriptor(self) -> int:
         assert self._fd is not None
         return self._fd
+
+
+def _read_through(path: Path) -> SegmentReader:
+    """Closed, at the end of what is whole."""
+    reader = SegmentReader(path)
+    try:
+        while reader.next_block() is not None:
+            pass
+    finally:
+        reader.close()
+    return reader

@@ -23,13 +23,14 @@ HEIGHT_MAX = (1 << 63) - 1
 
 class SegmentHeader(msgspec.Struct, array_like=True, frozen=True):
     """The first record of a segment. `previous_height` is the last height of the segment before,
-    0 for none.
+    0 for none; `previous_crc` the CRC-32C of its record, None where there is none or nobody says.
     """
 
     format: str
     chain: str
     first_height: int
     previous_height: int
+    previous_crc: int | None = None
 
 
 _decode_header = msgspec.msgpack.Decoder(SegmentHeader).decode
@@ -122,6 +123,12 @@ class SegmentReader:
         offset, head = self._passed
         if head and self._look(HEAD_BYTES, offset) != head:
             raise self._corrupt("the record before it was written again: the node was set back")
+
+    @property
+    def last_crc(self) -> int | None:
+        """Of the record of the last block that was read; None before the first."""
+        offset, head = self._passed
+        return unpack_head(head)[1] if offset else None
 
     def read_record(self) -> bytes | None:
         """The payload at the offset, its CRC checked, or None while it is not all there; does

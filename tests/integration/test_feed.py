@@ -157,7 +157,7 @@ async def test_a_log_that_can_be_opened_but_not_read_is_tried_with_pauses(
             await sidecar.reaches(9)
 
 
-def _opens_a_reader(self: Feed) -> bool:
+def _opens_a_reader(self: Feed, _: SidecarError) -> bool:
     self._reader = self._origin.reader(self._state.height)
     return True
 

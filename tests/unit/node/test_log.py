@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinds import EVERY_KIND, USER
-from sidecar.errors import LogCorrupt, LogGap, LogUnwritable, NodeError, SourceMissing
+from sidecar.errors import LogCorrupt, LogForked, LogGap, LogUnwritable, NodeError, SourceMissing
 from sidecar.node import log
 from sidecar.node.block_records import decode_block, encode_block
 from sidecar.node.extent import LogExtent
@@ -494,6 +494,49 @@ def test_a_node_that_was_set_back_from_a_segment_without_a_block_is_found_out(
                 reader.next_block()
             write(tmp_path, last, segment_blocks=3)
         assert reader.height == 3
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_another_way_whose_beginning_was_retired_is_found_out_by_what_it_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, tells: bool
+) -> None:
+    """Our segment is gone, as one that was retired is. Found by simulation."""
+    write(tmp_path, 6, segment_blocks=3)
+    with LogReader(tmp_path, chain="test") as reader:
+        assert len(list(iter(reader.next_block, None))) == 6
+        for segment in list_segments(tmp_path):
+            segment.unlink()
+        with monkeypatch.context() as patched:
+            if not tells:  # a node that leaves it out
+                patched.setattr(
+                    LogWriter, "_last_crc", property(lambda _: None, lambda *_: None), False
+                )
+            with LogWriter(tmp_path, "test", segment_blocks=3) as writer:
+                for height in range(1, 14):
+                    writer.append(msgspec.structs.replace(block(height), time_ns=height * 10 + 5))
+                writer.retire(6)
+        assert list_segments(tmp_path)[0].name == segment_name(7)
+        if not tells:
+            assert len(list(iter(reader.next_block, None))) == 7
+            return
+        for _ in range(2):
+            with pytest.raises(LogForked, match=r"follows another block.*height 6"):
+                reader.next_block()
+        assert reader.height == 6
+
+
+def test_a_writer_that_goes_on_says_what_its_next_segment_follows(tmp_path: Path) -> None:
+    write(tmp_path, 3, segment_blocks=3)
+    write(tmp_path, 4, segment_blocks=3)  # a new segment right away
+    second = list_segments(tmp_path)[1]
+    header = second.read_bytes()[: -len(frame(encode_block(block(4))))]
+    for left in (header, header[:-1]):  # it dies behind its header, or in the middle of it
+        second.write_bytes(left)
+        write(tmp_path, 5, segment_blocks=3)
+        assert second.read_bytes().startswith(header)
+        assert [one.height for one in read(tmp_path)] == [1, 2, 3, 4, 5]
+    write(tmp_path, 7, segment_blocks=3)
+    assert [one.height for one in read(tmp_path)] == list(range(1, 8))
 
 
 def test_a_log_that_is_emptied_as_the_next_segment_is_entered_is_named(

@@ -38,7 +38,9 @@ def expected() -> dict[str, str]:
     assert isinstance(listing, MarketListed)
     assert isinstance(fill, Fill)
     payloads = {
-        "segment header": msgspec.msgpack.encode(SegmentHeader(LOG_FORMAT, "test", 4097, 4096)),
+        "segment header": msgspec.msgpack.encode(
+            SegmentHeader(LOG_FORMAT, "test", 4097, 4096, 0x70D2D031)
+        ),
         "empty block": encode_block(Block(1, 2, 3, [])),
         "snapshot header": encode_header(SnapshotHeader(SNAPSHOT_FORMAT, "test", 9, 42)),
         "snapshot market row": msgspec.msgpack.encode(MarketRow(listing, 1, 2, 3, None)),
