@@ -139,7 +139,8 @@ class LogReader:
         return newer[0] if newer else None
 
     def _enter(self, path: Path, before: SegmentReader) -> None:
-        """What is opened has to be of the log that was read so far."""
+        """What is opened has to be of the log that was read so far, and so has what is left."""
+        self._leave_before()
         if first_height(path) != before.height + 1:
             what = f"the next segment starts at height {first_height(path)}"
             raise LogGap(what, path=path, offset=0, height=before.height + 1)
