@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
+import msgspec
+
 import filesets
 from cutting import at_random
 from filesets import File
@@ -16,10 +18,12 @@ from mutators.records import mutate_records, split
 from scratch import scratch
 from sidecar.errors import LogCorrupt, LogForked, LogGap, LogUnwritable, NodeError
 from sidecar.node import log
+from sidecar.node.block_records import UNDECODABLE
 from sidecar.node.extent import LogExtent
 from sidecar.node.log import LogReader
 from sidecar.node.log_writer import LogWriter
-from sidecar.node.segments import HEIGHT_MAX, SUFFIX, segment_name
+from sidecar.node.records import crc32c
+from sidecar.node.segments import HEIGHT_MAX, SUFFIX, SegmentHeader, segment_name
 from sidecar.node.transitions import Block
 from targets.records import content
 
@@ -88,17 +92,30 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
 
 
 def _is_orderly(files: list[File]) -> bool:
-    """Whether the segments came one behind the other, none overlaps the next, and all have names:
-    else it depends on when one looks, and from where, which of two is read, or what is wrong.
+    """Whether the segments came one behind the other, none overlaps the next, all have names, and
+    follow the last record before: else it depends on when one looks, and from where, which of two
+    is read, or what is wrong.
     """
-    free_from = 1
+    free_from, last = 1, b""
     for name, text in files:
         stem = name.removesuffix(SUFFIX)
         first = int(stem) if stem.isdecimal() and segment_name(int(stem)) == name else 0
         if not free_from <= first <= HEIGHT_MAX:
             return False
-        free_from = first + max(len(split(text)[0]) - 1, 1)
+        records = split(text)[0]
+        follows = _decode_header(records[0]).previous_crc if records else None
+        if last and follows is not None and follows != crc32c(last):
+            return False
+        last = records[-1] if records[1:] else b""
+        free_from = first + max(len(records) - 1, 1)
     return True
+
+
+def _decode_header(payload: bytes) -> SegmentHeader:
+    try:
+        return msgspec.msgpack.decode(payload, type=SegmentHeader)
+    except UNDECODABLE:
+        return SegmentHeader("", "", 0, 0)
 
 
 def _check_growing(files: list[File], whole: _Follower, rng: random.Random) -> None:

@@ -144,6 +144,7 @@ class Resumer:
                 with closing(start.reader):
                     await _Run(self._state, self._since, group).go(start, needs)
             except LogGap as error:
+                _log.debug("run again in part", start=start.height, reason=str(error))
                 return error
             except SidecarError as error:  # of this start, perhaps: another may do
                 _log.warning(f"{start.origin or 'log'} not used", reason=str(error))
