@@ -126,11 +126,14 @@ def _native_start(
     reason = extent.why_not_after(height)
     if extent.first is None and directory.form is not SNAPSHOTS:
         reason = "the log is empty: the node was replaced"
+    shown = height > 0 and extent.first is not None and extent.why_not_after(height - 1) is None
+    if reason is None and not shown and directory.form is not SNAPSHOTS:
+        reason = "the log holds its block no more: it may be of a way that the node has left"
     if reason is not None:
         raise SnapshotInvalid(reason, path=path)
     file = RowFileReader(path, directory.form, chain=chain)
     way = list[Block]()
-    if height == 0 or extent.first is None or extent.why_not_after(height - 1) is not None:
+    if not shown:
         reader = LogReader(ipc.log, after=height, chain=chain)
     else:
         reader = LogReader(ipc.log, after=height - 1, chain=chain)

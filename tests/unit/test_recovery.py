@@ -253,6 +253,21 @@ async def test_what_stands_in_a_damaged_segment_gives_way_to_a_snapshot_behind_i
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
+async def test_a_checkpoint_whose_block_was_retired_is_refused(made: Made) -> None:
+    """It was of a way that the node had left, as its block showed while it was there. Found by
+    simulation.
+    """
+    made.write(ChainState(), "devnet-1", height=20, time_ns=5)
+    assert ("checkpoint", 20) not in await made.origins()
+    for segment in list_segments(made.ipc.log)[:2]:
+        segment.unlink()
+    starts = [next(starts) for starts in [await made.starts()] for _ in range(2)]
+    for start in starts:
+        start.reader.close()
+    found = [(start.origin, start.height) for start in starts]
+    assert found == [("snapshot", 30), ("snapshot", 20)]
+
+
 async def test_what_an_earlier_process_told_of_another_way_is_known(made: Made) -> None:
     """A checkpoint that is refused for its block tells it to the start, and the next one on."""
     state = await doubting(made)
