@@ -32,6 +32,8 @@ class OperatorServer:
     """
 
     def __init__(self, listener: socket.socket, pages: Mapping[str, Page]) -> None:
+        """Listens from here on; who connects is answered by `serve`."""
+        listener.listen()
         self._listener = listener
         self._pages = pages
         self._connections: dict[Connection, None] = {}  # the oldest first
@@ -44,7 +46,6 @@ class OperatorServer:
 
     async def serve(self) -> None:
         """Serves until cancelled."""
-        self._listener.listen()
         async with anyio.create_task_group() as tasks:
             while True:
                 sock, address = await accept(self._listener)
