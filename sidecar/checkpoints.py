@@ -67,33 +67,25 @@ def open_directory(settings: CheckpointSettings) -> RowDirectory[Any] | None:
 
 
 def who_else_writes(path: Path) -> str | None:
-    """Who, but root, we and our group, can put something into a directory or another one in its
-    place, and what to do about it; None where nobody can. In a sticky directory, as /tmp is, nobody
-    moves what is not his. Raises `OSError`. O(parents).
+    """Who, but root, we and the groups that either lets, can put something into a directory or
+    another one in its place, and what to do about it; None where nobody can. In a sticky directory,
+    as /tmp is, nobody moves what is not his. Raises `OSError`. O(parents).
     """
     place = path.resolve(strict=True)
     found = place.stat()
     if found.st_uid not in (_ROOT, os.geteuid()):
         whose = f"{path} is user {found.st_uid}'s, and what is there is believed"
         return f"{whose}; chown it to the sidecar's user ({os.geteuid()}), or set another one"
-    if who := _others(found):
-        return f"{who} may write {path}, and what is there is believed; chmod go-w"
+    if found.st_mode & _ANYBODY:
+        return f"everybody may write {path}, and what is there is believed; chmod o-w"
     for parent in place.parents:
         seen = parent.stat()
         moved = f"put another directory in the place of {path}, and be believed"
         if seen.st_uid not in (_ROOT, os.geteuid()):
             return f"{parent} is user {seen.st_uid}'s, who may {moved}; set another one"
-        if not seen.st_mode & stat.S_ISVTX and (who := _others(seen)):
-            return f"{who} may write {parent}, {moved}; chmod go-w or +t"
+        if seen.st_mode & _ANYBODY and not seen.st_mode & stat.S_ISVTX:
+            return f"everybody may write {parent}, {moved}; chmod o-w or +t"
     return None
-
-
-def _others(found: os.stat_result) -> str:
-    """Whom a directory's mode lets write, but its owner and our groups."""
-    if found.st_mode & _ANYBODY:
-        return "everybody"
-    ours = found.st_gid in (_ROOT, os.getegid(), *os.getgroups())
-    return "" if ours or not found.st_mode & stat.S_IWGRP else f"group {found.st_gid}"
 
 
 def find_directory(settings: CheckpointSettings) -> RowDirectory[Any] | None:

@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 
 import anyio._backends._asyncio
 
+from sidecar.cli import doctor, serve
 from sidecar.cli.main import main
 
 NOBODY = 65534
-PRELOADED = (concurrent.futures.thread, encodings.idna, anyio._backends._asyncio)
+PRELOADED = (concurrent.futures.thread, encodings.idna, anyio._backends._asyncio, doctor, serve)
 """What would be imported late, when nobody may not read the environment any more."""
 
 
