@@ -122,26 +122,37 @@ def _native_start(
     """Raises `SnapshotInvalid` where the log can't go on from the file, or the file is damaged, and
     `LogForked` where the log went another way.
     """
-    height = int(path.stem)
+    height, is_own = int(path.stem), directory.form is not SNAPSHOTS
     reason = extent.why_not_after(height)
-    if extent.first is None and directory.form is not SNAPSHOTS:
+    is_shown = height > 0 and extent.first is not None and not extent.why_not_after(height - 1)
+    if extent.first is None and is_own:
         reason = "the log is empty: the node was replaced"
-    shown = height > 0 and extent.first is not None and extent.why_not_after(height - 1) is None
-    if reason is None and not shown and directory.form is not SNAPSHOTS:
+    elif reason is None and not is_shown and is_own:
         reason = "the log holds its block no more: it may be of a way that the node has left"
     if reason is not None:
         raise SnapshotInvalid(reason, path=path)
     file = RowFileReader(path, directory.form, chain=chain)
-    way = list[Block]()
-    if not shown:
-        reader = LogReader(ipc.log, after=height, chain=chain)
+    if is_shown:
+        reader, way = _reader_behind(ipc.log, path, file.header)
     else:
-        reader = LogReader(ipc.log, after=height - 1, chain=chain)
-        way = [_read_own_block(reader, path, file.header)]
-        way[:0] = _read_before(ipc.log, path, file.header)
-    noun = directory.form.noun
-    header = file.header
+        reader, way = LogReader(ipc.log, after=height, chain=chain), []
+    noun, header = directory.form.noun, file.header
     return Start(chain, height, header.time_ns, file.rows(), reader, noun, way, header.doubted)
+
+
+def _reader_behind(
+    log: Path, path: Path, header: RowFileHeader
+) -> tuple[LogReader, Sequence[Block]]:
+    """Behind the state in the file, and the blocks that lead there. Raises `LogForked` where the
+    log has others.
+    """
+    reader = LogReader(log, after=header.height - 1, chain=header.chain)
+    block = _read_own_block(reader, path, header)
+    try:
+        return reader, [*_read_before(log, path, header), block]
+    except BaseException:
+        reader.close()
+        raise
 
 
 def _read_own_block(reader: LogReader, path: Path, header: RowFileHeader) -> Block:

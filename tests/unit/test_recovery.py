@@ -209,9 +209,11 @@ async def test_another_way_is_noticed_by_blocks_below_too(
     header = RowFileHeader(FORMAT, "devnet-1", 27, time_ns, own, ((height, told),))
     made.own.form.write(made.own.path, header, [])
     list_segments(made.ipc.log)[0].unlink()
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
     start = next(await made.starts())
     start.reader.close()
     assert ((start.origin, start.height) == ("checkpoint", 27)) is used
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
 async def test_a_checkpoint_says_which_block_it_stands_behind(tmp_path: Path, made: Made) -> None:
