@@ -139,6 +139,16 @@ class Feed:
             return self._origin.reader(state.height)
         return self._origin.reader_behind(list(state.way))
 
+    def _is_on_its_way(self) -> bool:
+        """Whether the log is seen to hold the blocks that were read last: else those behind a gap
+        may be of another way.
+        """
+        try:
+            self._reader_behind(self._state).close()
+        except NodeError:
+            return False
+        return True
+
     async def _jump(self, error: SidecarError) -> bool:
         """Whether a snapshot leads on; then the state is that one's."""
         wrong = self._state.faults.everything
@@ -172,7 +182,7 @@ class Feed:
             return False
         finally:
             start.reader.close()
-        self._state.adopt(replica.state)
+        self._state.adopt(replica.state, doubted=wrong is not None or not self._is_on_its_way())
         self.rebuilds += 1
         _log.warning("rebuilt", snapshot=start.height, height=self._state.height)
         self._on_rebuilt(first_missed, reason)

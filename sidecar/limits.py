@@ -204,6 +204,7 @@ TOPIC_LINGER_S = 60.0  # a topic that nobody reads any more is kept up: clients 
 TOPICS_LINGERING_MAX = 2_000
 BREAKS_KEPT = 100  # repairs of parts, behind which who comes back begins anew
 TELLING_BLOCKS = 8  # kept to tell the way of the chain from another
+WAY_BLOCKS_MAX = 1_000  # how far back they are looked at
 RESUME_BLOCKS_MAX = 200_000  # run again for one client; beyond, a gap is told
 RESUME_AHEAD_BLOCKS_MAX = 10_000  # twenty minutes of the fastest chain: no sidecar is so far behind
 RESUME_AHEAD_S = 30.0  # to reach a height that another sidecar had reached

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.errors import LogCorrupt, LogForked, LogGap, SnapshotInvalid, SourceMissing
-from sidecar.limits import CHECKPOINT_PREFERRED_BLOCKS
+from sidecar.limits import CHECKPOINT_PREFERRED_BLOCKS, WAY_BLOCKS_MAX
 from sidecar.node.block_records import block_digest
 from sidecar.node.extent import LogExtent
 from sidecar.node.ipc import ChainInfo, IpcDirectory
@@ -49,29 +49,33 @@ class NativeOrigin:
         one, and those before it as far as it reaches back: of two ways that differ below, both may
         have the same block of one height.
         """
-        reader = self._reader_behind(way[-1])
+        near = [one for one in way if one.height > way[-1].height - WAY_BLOCKS_MAX]
+        for begin in range(len(near) - 1):
+            with suppress(LogGap):  # its segment was retired, perhaps
+                return self._reader_along(near[begin:])
+        return self._reader_along(near[-1:])
+
+    def _reader_along(self, way: Sequence[Block]) -> LogReader:
+        reader = self.reader(way[0].height - 1)
         try:
-            for block in way[:-1]:
-                with suppress(LogGap):  # its segment was retired
-                    self._reader_behind(block).close()
+            for block in way:
+                self._check_next(reader, block)
         except BaseException:
             reader.close()
             raise
         return reader
 
-    def _reader_behind(self, block: Block) -> LogReader:
-        reader = self.reader(block.height - 1)
-        found = _read_one(reader)
-        if found is not None and block_digest(found) == block_digest(block):
-            return reader
-        reader.close()
+    def _check_next(self, reader: LogReader, block: Block) -> None:
+        while (found := reader.next_block()) is not None and found.height < block.height:
+            pass
         if found is None:
             raise LogGap("the log ends below it", path=self._ipc.log, height=block.height)
-        what = (
-            "the log has another block than the one that was read: the node went another way, and "
-            "what was sent of the blocks before it may be of the other one"
-        )
-        raise LogForked(what, path=self._ipc.log, height=block.height)
+        if block_digest(found) != block_digest(block):
+            what = (
+                "the log has another block than the one that was read: the node went another way, "
+                "and what was sent of the blocks before it may be of the other one"
+            )
+            raise LogForked(what, path=self._ipc.log, height=block.height)
 
     def starts(self, at_most: int | None = None) -> Iterator[Start]:
         """The states that there are, the best first, each opened when it is asked for; only those

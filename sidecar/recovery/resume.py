@@ -142,7 +142,7 @@ class Resumer:
         for start in self._starts(first, needs):
             try:
                 with closing(start.reader):
-                    await _Run(self._state, self._since, group).go(start, needs)
+                    await _Run(self._state, self._since, group, self._check_way).go(start, needs)
             except LogGap as error:
                 _log.debug("run again in part", start=start.height, reason=str(error))
                 return error
@@ -152,6 +152,13 @@ class Resumer:
             else:
                 return None
         return failure
+
+    def _check_way(self) -> None:
+        """Raises `NodeError` where the log is not, or no more, of the way that the live messages
+        are of: the feed will find out, too.
+        """
+        if way := list(self._state.way):
+            self._origin.reader_behind(way).close()
 
     def _starts(self, height: int, needs: Needs) -> Iterator[Start]:
         try:
@@ -171,7 +178,14 @@ class Resumer:
 class _Run:
     """One run over the log, for all of a group."""
 
-    def __init__(self, state: ChainState, since: Since, group: list[Resumption]) -> None:
+    def __init__(
+        self,
+        state: ChainState,
+        since: Since,
+        group: list[Resumption],
+        check_way: Callable[[], None],
+    ) -> None:
+        self._check_way = check_way
         self._live = state
         self._since = since
         self._group = group
@@ -196,6 +210,7 @@ class _Run:
                     _replay(readers[topic], message, changes.height)
                 if not self._note(changes.height):
                     return
+        self._check_way()
         self._hand_over()
         seconds = round(time.monotonic() - began, 3)
         _log.info(

@@ -181,14 +181,14 @@ class ChainState:
             for market in self.markets.values():
                 market.fault = self.faults.of_book(market.id)
 
-    def adopt(self, rebuilt: "ChainState") -> None:
+    def adopt(self, rebuilt: "ChainState", *, doubted: bool = True) -> None:
         """Takes over everything of a state that was rebuilt elsewhere. A market that is not in it
-        stays listed, empty. O(markets).
+        stays listed, empty. `doubted`: this one may have been wrong, or of another way. O(markets).
         """
         for market in self.markets.values():
             if market.id not in rebuilt.markets:
                 rebuilt.add_market(market.listing)
-        if self.faults.everything is not None:
+        if doubted:
             self.doubted = max(self.doubted, self.height)
         for name in _ADOPTED:
             setattr(self, name, getattr(rebuilt, name))

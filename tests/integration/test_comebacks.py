@@ -250,8 +250,8 @@ async def test_a_node_that_goes_another_way_as_a_rebuild_ends_is_not_followed(
     adopted = []
     adopt = ChainState.adopt
 
-    def adopt_as_it_goes(state: ChainState, rebuilt: ChainState) -> None:
-        adopt(state, rebuilt)
+    def adopt_as_it_goes(state: ChainState, rebuilt: ChainState, *, doubted: bool) -> None:
+        adopt(state, rebuilt, doubted=doubted)
         adopted.append(rebuilt.height)
         if len(adopted) == 1:
             goes_another_way(node, 20)
