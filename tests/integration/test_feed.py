@@ -208,6 +208,29 @@ async def test_a_node_that_comes_back_another_way_is_found_out_and_everything_re
                 assert [one["height"] for one in await back.quiet()] == [47]
 
 
+@pytest.mark.parametrize("another", [True, False])
+async def test_who_comes_back_over_a_gap_begins_anew_where_the_way_can_not_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, another: bool
+) -> None:
+    """A snapshot leads on where blocks are missing; what was read before may be of another way
+    unless the log still shows it. Found by simulation.
+    """
+    monkeypatch.setattr(feed, "REBUILD_RETRY_S", 0.04)
+    shown = Node(tmp_path / "ipc", segment_blocks=10)
+    other = Node(tmp_path / "other", segment_blocks=10, actions_per_block=30 if another else 40)
+    with shown, other:
+        shown.step(45)
+        async with sidecar_of(shown) as sidecar:
+            other.step(62)
+            for segment in list_segments(shown.ipc.log)[: 9 if another else 0]:
+                segment.unlink()
+            shutil.copy(other.snapshot(), shown.ipc.snapshots)
+            other.step(3)
+            shutil.copy(list_segments(other.ipc.log)[-1], shown.ipc.log)
+            await sidecar.reaches(65)
+            assert sidecar.state.doubted == (45 if another else 0)
+
+
 L4_BOOK = {"type": "l4Book", "coin": "TOYOTA"}
 
 
