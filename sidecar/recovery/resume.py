@@ -147,7 +147,8 @@ class Resumer:
                 _log.debug("run again in part", start=start.height, reason=str(error))
                 return error
             except SidecarError as error:  # of this start, perhaps: another may do
-                _log.warning(f"{start.origin or 'log'} not used", reason=str(error))
+                where, reason = start.height, str(error)
+                _log.warning(f"{start.origin or 'log'} not used", start=where, reason=reason)
                 failure = LogGap(str(error), height=getattr(error, "height", None))
             else:
                 return None

@@ -8,7 +8,6 @@ from typing import Any
 
 Incarnation = tuple[int, int]  # which sidecar, and which of its starts
 _BEGUN, _REBUILT, _REPAIRED = "state restored", "rebuilt", "repaired"
-_RAN_AGAIN = ("run again", "run again in part")
 
 
 class Beginnings:
@@ -29,7 +28,7 @@ class Beginnings:
         elif line["event"] in (_REBUILT, _REPAIRED):
             self._since[sidecar].append(line["snapshot"])
             self._rebuilt.add((sidecar, line["height"]))
-        elif line["event"] in _RAN_AGAIN:
+        elif line["room"] == "recovery" and "start" in line:  # a run, to its end or not
             self._ran_again.add((sidecar, line["start"]))
 
     def _of_start(self, sidecar: Incarnation, origin: str, height: int) -> int:
